@@ -1,0 +1,225 @@
+"""The contract between a paper's file and everything else: three pure functions over one pytree.
+
+A file in `gans/` offers `stages(config) -> tuple[Stage, ...]`. Each stage holds an object with the three functions of
+`GAN`. The training loop, the checkpoints, the mesh and the tools know nothing else about a GAN.
+
+A batch is a flat dict of arrays whose leading axis is examples:
+
+    image  [B, H, W, C] float32 in [-1, 1]        label  [B] int32
+    point  [B, D] float32                         and one name for each further domain
+
+`train_step` of a GAN with `rounds > 1` gets one more leading axis, `[rounds, B, ...]`: one real minibatch for each
+critic step. `init` and `sample` always see a single round, `[B, ...]`.
+"""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax import struct
+
+from gan_jax.errors import choose
+
+Array = jax.Array
+Key = jax.Array
+PyTree = Any
+Batch = Mapping[str, Array]
+Metrics = dict[str, Array]
+
+
+@struct.dataclass
+class Net:
+    """What one optimiser moves, and what moves with it."""
+
+    params: PyTree
+    stats: PyTree  # every other collection: batch_stats, spectral, w_average
+    opt: optax.OptState = ()
+
+
+@struct.dataclass
+class State:
+    """Enough for the classical game. Papers with more players or memories bring a dataclass of their own, in which
+    only `step` is required."""
+
+    step: Array  # int32 [], increments once per train_step
+    g: Net
+    d: Net
+    average: Net  # the generator that is sampled: a running average of `g`, without an optimiser
+
+
+class GAN(Protocol):
+    """What every GAN is to the rest of the library."""
+
+    rounds: int  # real minibatches that one train_step consumes: n_critic for WGAN, 1 for most
+
+    def init(self, rng: Key, batch: Batch) -> State:
+        """The state before the first step. `batch` shows shapes and dtypes and may also be looked at."""
+
+    def train_step(self, state: State, batch: Batch, rng: Key) -> tuple[State, Metrics]:
+        """One step: the next state and a flat dict of float32 scalars (`loss/d`, `score/real`, ...)."""
+
+    def sample(self, state: State, batch: Batch, rng: Key) -> PyTree:
+        """Samples under the conditions of `batch`: its length, its labels, its source images."""
+
+
+class LatentGAN(GAN, Protocol):
+    """A GAN whose samples are a function of a latent, which analysis tools may move."""
+
+    def latents(self, rng: Key, batch: Batch) -> PyTree: ...
+
+    def generate(self, state: State, latents: PyTree, batch: Batch) -> PyTree: ...
+
+
+class Stage(NamedTuple):
+    """Which pure functions, for how many steps, on which view of the data."""
+
+    name: str
+    gan: GAN
+    steps: int
+    batch_size: int  # global examples per round
+    data: Mapping[str, Any] = {}  # what this stage asks of the data, e.g. {"resolution": (32, 32)}
+
+
+def create(module: nn.Module, tx: optax.GradientTransformation, rng: Key, *inputs, **kwargs) -> Net:
+    """A `Net` whose parameters were drawn for these inputs."""
+    stats = dict(module.init(rng, *inputs, **kwargs))
+    params = stats.pop("params")
+    return Net(params=params, stats=stats, opt=tx.init(params))
+
+
+def apply(
+    module: nn.Module,
+    net: Net,
+    *inputs,
+    params: PyTree | None = None,
+    train: bool,
+    rngs: Mapping[str, Key] | None = None,
+    hold: tuple[str, ...] = (),
+) -> tuple[PyTree, PyTree]:
+    """`(output, stats)` of the module on these inputs.
+
+    Args:
+      params: used in place of `net.params`: the argument that a loss is differentiated by.
+      train: passed on to the module. In training the returned stats have moved; the caller keeps or drops them.
+      hold: collections that stay as they are even in training, e.g. `("spectral",)` after a round's first pass.
+    """
+    params = net.params if params is None else params
+    moving = [name for name in net.stats if name not in hold] if train else []
+    output, moved = module.apply({"params": params, **net.stats}, *inputs, train=train, rngs=rngs, mutable=moving)
+    return output, {**net.stats, **moved}
+
+
+def descend(
+    net: Net, tx: optax.GradientTransformation, loss: Callable, pieces: PyTree | None = None
+) -> tuple[Net, PyTree]:
+    """One optimiser step down `loss(params) -> (scalar, (stats, aux))`: the moved net and `aux`.
+
+    With `pieces` (a pytree with a leading axis of k microbatches, see `split`) the loss is called as
+    `loss(params, piece)`, one piece after the other in the memory of one; gradients and `aux` are averaged, and the
+    stats are those of the last piece.
+    """
+    gradient = jax.grad(loss, has_aux=True)
+    if pieces is None:
+        grads, (stats, aux) = gradient(net.params)
+    else:
+
+        def accumulate(total, piece):
+            grads, (stats, aux) = gradient(net.params, piece)
+            return jax.tree.map(jnp.add, total, grads), (stats, aux)
+
+        zeros = jax.tree.map(jnp.zeros_like, net.params)
+        total, (stats, aux) = jax.lax.scan(accumulate, zeros, pieces)
+        count = jax.tree.leaves(pieces)[0].shape[0]
+        grads = jax.tree.map(lambda leaf: leaf / count, total)
+        stats, aux = jax.tree.map(lambda leaf: leaf[-1], stats), mean(aux)
+    updates, opt = tx.update(grads, net.opt, net.params)
+    return net.replace(params=optax.apply_updates(net.params, updates), stats=stats, opt=opt), aux
+
+
+def split(batch: PyTree, pieces: int) -> PyTree:
+    """`[B, ...]` to `[pieces, B / pieces, ...]`, every piece a strided share, so that on a mesh each device keeps
+    its own examples and nothing is moved."""
+
+    def cut(leaf):
+        return jnp.moveaxis(leaf.reshape(leaf.shape[0] // pieces, pieces, *leaf.shape[1:]), 1, 0)
+
+    return jax.tree.map(cut, batch)
+
+
+def play(rounds: int, body: Callable, carry: PyTree, batch: Batch, rng: Key) -> tuple[PyTree, Metrics]:
+    """`body(carry, minibatch, rng) -> (carry, metrics)` once for each of the rounds in `batch`; metrics averaged."""
+    if rounds == 1:
+        return body(carry, batch, rng)
+    inputs = (batch, jax.random.split(rng, rounds))
+    carry, metrics = jax.lax.scan(lambda carry, inputs: body(carry, *inputs), carry, inputs)
+    return carry, mean(metrics)
+
+
+def last_round(rounds: int, batch: Batch) -> Batch:
+    """The minibatch of the last round, `[B, ...]`."""
+    return batch if rounds == 1 else jax.tree.map(lambda leaf: leaf[-1], batch)
+
+
+def count(batch: Batch) -> int:
+    """How many examples a single round holds."""
+    return jax.tree.leaves(batch)[0].shape[0]
+
+
+def mean(metrics: PyTree) -> PyTree:
+    """The mean of every leaf over its leading axis: metrics of several rounds become metrics of one step."""
+    return jax.tree.map(lambda leaf: leaf.mean(axis=0), metrics)
+
+
+def ema(average: Net, net: Net, decay: float) -> Net:
+    """`decay * average + (1 - decay) * net` over parameters and statistics. A decay of 0 is a copy of `net`."""
+
+    def mix(old, new):
+        return (decay * old + (1.0 - decay) * new).astype(new.dtype)
+
+    return average.replace(
+        params=jax.tree.map(mix, average.params, net.params), stats=jax.tree.map(mix, average.stats, net.stats)
+    )
+
+
+def ema_decay(half_life: float, batch_size: int) -> float:
+    """Decay per step of an average that forgets half of its past in `half_life` images; 0.0 for a half-life of 0."""
+    return 0.5 ** (batch_size / half_life) if half_life > 0 else 0.0
+
+
+def raw(state: State) -> State:
+    """The same state, sampled with the generator as it is instead of its running average."""
+    if not hasattr(state, "average"):
+        return state
+    return state.replace(average=state.g.replace(opt=()))
+
+
+def carry_over(old: State, new: State) -> State:
+    """`new`, with every parameter leaf whose path and shape exist in `old`.
+
+    Optimiser states, statistics and the step stay those of `new`.
+    """
+
+    def is_parameter(path):
+        return any(getattr(entry, "name", None) == "params" for entry in path)
+
+    known = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(old)}
+
+    def choice(path, leaf):
+        before = known.get(jax.tree_util.keystr(path))
+        keep = is_parameter(path) and before is not None and before.shape == leaf.shape
+        return before if keep else leaf
+
+    return jax.tree_util.tree_map_with_path(choice, new)
+
+
+def load(config) -> tuple[Stage, ...]:
+    """The stages of the GAN that `config.gan` names."""
+    package = importlib.import_module("gan_jax.gans")
+    papers = {module.name: module.name for module in pkgutil.iter_modules(package.__path__)}
+    name = choose(config.gan, papers, "GAN (config.gan)")
+    return importlib.import_module(f"gan_jax.gans.{name}").stages(config)

@@ -1,0 +1,25 @@
+"""Eight CPU devices, and the strict settings that turn the classical silent mistakes into errors."""
+
+import os
+import pathlib
+
+import jax
+import pytest
+from absl import flags
+
+jax.config.update("jax_platforms", "cpu")
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_dtype_promotion", "strict")  # float32 + float64 or int32 is an error
+jax.config.update("jax_numpy_rank_promotion", "raise")  # [B] - [B, 1] is an error, not [B, B]
+
+flags.FLAGS.mark_as_parsed()  # grain reads an absl flag when it starts
+
+SHARED = pathlib.Path(os.environ.get("GAN_JAX_SHARED", pathlib.Path(__file__).parents[2] / "shared"))
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """Folder of the real datasets, or a skip where they are not at hand."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip(f"real datasets are not at hand: {SHARED / 'data'} does not exist (set GAN_JAX_SHARED)")
+    return SHARED / "data"

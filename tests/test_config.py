@@ -1,0 +1,79 @@
+"""Configs: what is refused, and that what is written is what is read."""
+
+import pytest
+
+from gan_jax import config as base
+from gan_jax import contract, optimizers
+from gan_jax.data import datasets
+from gan_jax.errors import InputError
+from tests import experiments
+
+
+@pytest.mark.parametrize("name", experiments.NAMES)
+def test_json_brings_back_the_resolved_config(name):
+    config = datasets.resolve(experiments.get_config(name))
+    again = base.from_json(base.to_json(config))
+    assert again.to_dict() == config.to_dict()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"), [("steps", 0), ("batch_size", 0), ("steps_per_call", 0), ("log_every", 0), ("save_every", -1)]
+)
+def test_senseless_numbers_are_refused(key, value):
+    config = experiments.get_config("gan")
+    config[key] = value
+    with pytest.raises(InputError, match=f"config.{key}={value}"):
+        base.validate(config)
+
+
+def test_wrong_names_are_answered_with_the_choices():
+    config = datasets.resolve(experiments.get_config("dcgan"))
+    for key, wrong, right in (
+        ("loss", "hing", "hinge"),
+        ("penalty", "wgangp", "wgan_gp"),
+        ("latent", "gaussian", "normal"),
+        ("updates", "both", "simultaneous"),
+    ):
+        changed = config.copy_and_resolve_references()
+        changed.model[key] = wrong
+        with pytest.raises(InputError, match=rf"{wrong}.*{right}"):
+            contract.load(changed)
+    changed = config.copy_and_resolve_references()
+    changed.gan = "dcgam"
+    with pytest.raises(InputError, match="dcgam.*dcgan"):
+        contract.load(changed)
+    changed = config.copy_and_resolve_references()
+    changed.model.g_optimizer.name = "adma"
+    with pytest.raises(InputError, match="adma.*adam"):
+        contract.load(changed)
+
+
+def test_labels_asked_of_a_dataset_that_has_none():
+    config = datasets.resolve(experiments.get_config("dcgan"))
+    config.data.classes = 0
+    config.model.conditional = True
+    with pytest.raises(InputError, match="needs labels"):
+        contract.load(config)
+
+
+def test_a_resolution_that_the_network_cannot_make():
+    config = experiments.get_config("dcgan")
+    config.data.resolution = 33
+    with pytest.raises(InputError, match=r"33.*base x 2\^k"):
+        contract.load(datasets.resolve(config))
+
+
+@pytest.mark.parametrize("name", sorted(optimizers.BY_NAME))
+def test_optimisers_share_one_vocabulary(name):
+    import jax.numpy as jnp
+
+    tx = optimizers.build(base.optimizer(name, 0.1, b1=0.5, b2=0.9, l2=0.1))
+    params = {"w": jnp.ones((2,))}
+    updates, _ = tx.update({"w": jnp.ones((2,))}, tx.init(params), params)
+    assert float(updates["w"][0]) < 0.0  # downhill
+
+
+def test_differences_name_the_keys():
+    old, new = experiments.get_config("gan"), experiments.get_config("gan")
+    new.model.loss = "hinge"
+    assert base.differences(old, new, ("model",)) == ["model.loss: non_saturating -> hinge"]

@@ -1,0 +1,217 @@
+"""The battery: what must be true of every GAN. It runs over `experiments/*.py:smoke`; a new paper joins by existing."""
+
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from gan_jax import contract
+from gan_jax.data import datasets
+from gan_jax.train.checkpoint import Checkpoints
+from tests import experiments
+
+every_gan = pytest.mark.parametrize("name", experiments.NAMES)
+
+
+@pytest.fixture(scope="module")
+def run():
+    """Runs by name, each made once."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = experiments.open_run(name)
+        return made[name]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def trained(run):
+    """(state before, state after three donated steps, metrics of the three), on the host."""
+    made = {}
+
+    def get(name):
+        if name not in made:
+            made[name] = train(run(name))
+        return made[name]
+
+    return get
+
+
+def train(run, steps=3, key=None):
+    state = run.begin()
+    before, metrics, advance = jax.device_get(state), [], run.compile(state)
+    for step in range(steps):
+        state, seen = advance(state, run.batch(step), run.key if key is None else key)
+        metrics.append({name: value[0] for name, value in jax.device_get(seen).items()})
+    return before, state, metrics
+
+
+def spec(tree):
+    return jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype, getattr(leaf, "weak_type", False)), tree)
+
+
+@every_gan
+def test_a_step_gives_back_the_state_it_got(run, trained, name):
+    abstract = jax.eval_shape(run(name).begin)
+    _, after, _ = trained(name)  # compiled once ahead of time: another shape or dtype would have been refused
+    assert spec(abstract) == spec(after)
+    assert int(after.step) == 3
+
+
+@every_gan
+def test_every_player_moves(trained, name):
+    before, after, _ = trained(name)
+    nets = [field for field in vars(before) if isinstance(getattr(before, field), contract.Net)]
+    assert nets
+    for field in nets:
+        old, new = getattr(before, field).params, jax.device_get(getattr(after, field).params)
+        still = [
+            jax.tree_util.keystr(path)
+            for (path, a), b in zip(jax.tree_util.tree_leaves_with_path(old), jax.tree.leaves(new), strict=True)
+            if np.array_equal(a, b)
+        ]
+        assert not still, f"{field}: these did not move"
+    if hasattr(before, "frozen"):
+        jax.tree.map(np.testing.assert_array_equal, before.frozen, jax.device_get(after.frozen))
+
+
+@every_gan
+def test_metrics_are_finite_scalars_with_the_shared_names(trained, name):
+    _, _, metrics = trained(name)
+    legal = re.compile(r"^(loss|score|penalty|grad|accuracy|diversity|monitor)/[a-z0-9_]+$|^[a-z_]+$")
+    for line in metrics:
+        assert line
+        for key, value in line.items():
+            assert legal.match(key), key
+            assert value.dtype == np.float32
+            assert value.shape == ()
+            assert np.isfinite(value), key
+    assert all(line.keys() == metrics[0].keys() for line in metrics)
+
+
+@every_gan
+def test_a_step_is_a_function_of_its_arguments(run, trained, name):
+    first, again = trained(name), train(run(name))
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(first[1]), jax.device_get(again[1]))
+    assert first[2] == again[2]
+    other = train(run(name), key=jax.device_put(jax.random.key(999), run(name).key.sharding))
+    assert other[2] != first[2]
+
+
+@every_gan
+def test_no_key_is_used_twice(run, name):
+    with jax.debug_key_reuse(True), jax.set_mesh(run(name).mesh):
+        gan, batch = run(name).stage.gan, jax.tree.map(lambda leaf: leaf[0], run(name).batch(0))
+        one = jax.tree.map(lambda leaf: leaf[0], batch) if gan.rounds > 1 else batch
+        state = jax.jit(gan.init)(jax.random.key(1), one)
+        jax.jit(gan.train_step)(state, batch, jax.random.key(2))
+        jax.jit(gan.sample)(state, one, jax.random.key(3))
+
+
+@every_gan
+def test_no_two_leaves_share_a_buffer(trained, name):
+    _, state, _ = trained(name)
+    places = [shard.data.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state) for shard in leaf.addressable_shards]
+    assert len(places) == len(set(places))
+
+
+@every_gan
+def test_samples_look_like_the_data(run, trained, name):
+    run, (_, state, _) = run(name), trained(name)
+    samples = jax.device_get(run.sample(state))
+    for sample in jax.tree.leaves(samples):
+        assert sample.shape[0] == run.config.preview
+        assert np.isfinite(sample).all()
+    if run.config.data.domain == "image":
+        assert samples.shape[1:] == tuple(run.config.data.shape)
+        assert samples.dtype == np.float32
+        assert np.abs(samples).max() <= 1.0
+        assert samples.std(axis=0).max() > 0.0, "all samples are one"
+
+
+@every_gan
+def test_work_is_split_over_the_devices(name):
+    batch_size = 8 * 37  # 296 appears in no network, so an array with such an axis holds the global batch
+    costs, texts = {}, {}
+    for devices in (1, 8):
+        run = experiments.open_run(name, devices, batch_size=batch_size)
+        program = run.compile(run.abstract())
+        costs[devices], texts[devices] = program.cost_analysis()["flops"], program.as_text()
+    assert costs[8] < costs[1] / 7, f"FLOPs per device: {costs[8]:.3g} of {costs[1]:.3g}"
+    gathered = [line for line in texts[8].splitlines() if re.search(r"= \S*\b296\b\S* all-gather", line)]
+    assert not gathered
+
+
+@every_gan
+def test_one_device_and_eight_agree(trained, name):
+    _, eight, lines = trained(name)
+    _, one, alone = train(experiments.open_run(name, devices=1))
+    for a, b in zip(lines, alone, strict=True):
+        for key in a:
+            np.testing.assert_allclose(a[key], b[key], rtol=1e-3, atol=1e-4, err_msg=key)
+    # Adam divides by the root of tiny squares, so rounding can turn into steps as large as the learning rate: the bound
+    # is three steps of it for the few entries whose gradient is all rounding, and a hundredth of that in the mean.
+    for a, b in zip(jax.tree.leaves(jax.device_get(eight)), jax.tree.leaves(jax.device_get(one)), strict=True):
+        if jnp.issubdtype(a.dtype, jnp.floating):
+            assert np.abs(a - b).max() <= 6e-3 * max(1.0, np.abs(a).max())
+            assert np.abs(a - b).mean() <= 6e-5 * max(1.0, np.abs(a).mean())
+
+
+@every_gan
+def test_nothing_large_is_baked_into_the_program(run, name):
+    run = run(name)
+    with jax.set_mesh(run.mesh):
+        batch = jax.tree.map(lambda leaf: leaf[0], run.batch(0))
+        traced = jax.make_jaxpr(run.stage.gan.train_step)(run.begin(), batch, run.key)
+    assert sum(getattr(constant, "nbytes", 0) for constant in traced.consts) < 1e6
+
+
+@every_gan
+def test_a_checkpoint_is_read_back_on_another_mesh(trained, name, tmp_path):
+    _, state, _ = trained(name)
+    saved = Checkpoints(tmp_path, keep=1)
+    saved.save(3, state, {"totals": {"loss/g": 0.1}, "steps": 1})
+    saved.close()
+    other = experiments.open_run(name, devices=4, axes={"data": 2, "fsdp": 2})
+    restored, unread = Checkpoints(tmp_path, keep=1).restore(3, other.abstract())
+    jax.tree.map(np.testing.assert_array_equal, jax.device_get(state), jax.device_get(restored))
+    assert unread == {"totals": {"loss/g": 0.1}, "steps": 1}
+    assert type(restored) is type(state)
+
+
+class Recording:
+    """A config section that remembers which of its keys were asked for."""
+
+    def __init__(self, section, prefix, read):
+        self._section, self._prefix, self._read = section, prefix, read
+
+    def __getattr__(self, key):
+        value = self._section[key]
+        if isinstance(value, ConfigDict):
+            return Recording(value, f"{self._prefix}{key}.", self._read)
+        self._read.add(f"{self._prefix}{key}")
+        return value
+
+    __getitem__ = __getattr__
+
+
+@every_gan
+def test_every_key_of_the_model_is_read(name):
+    config = datasets.resolve(experiments.get_config(name))
+    read = set()
+
+    class Config:
+        model = Recording(config.model, "", read)
+
+        def __getattr__(self, key):
+            return config[key]
+
+    contract.load(Config())
+    flat = ConfigDict(config.model).to_dict()
+    keys = {f"{a}.{b}" if isinstance(v, dict) else a for a, v in flat.items() for b in (v if isinstance(v, dict) else [0])}
+    assert not keys - read, "keys that nothing reads"
