@@ -71,6 +71,11 @@ def defaults(gan: str) -> ConfigDict:
     )
 
 
+def example_shape(data: ConfigDict) -> tuple[int, ...]:
+    """Shape of one example under a resolved data section: (H, W, C) of an image, (D,) of a point."""
+    return (*(data.resolution or ()), data.channels)
+
+
 def unknown_variant(variant: str, *known: str) -> InputError:
     """The error for `experiments/x.py:variant` when x has no such variant."""
     return InputError(f"unknown variant ':{variant}' of this experiment. Choices: {', '.join(sorted(known))}, or none")
@@ -121,6 +126,6 @@ def differences(old: ConfigDict, new: ConfigDict, sections: tuple[str, ...]) -> 
     after = {key: leaf for name in sections for key, leaf in flat(name, new.get(name)).items()}
     return [
         f"{key}: {before.get(key, 'absent')} -> {after.get(key, 'absent')}"
-        for key in sorted(before | after)
+        for key in before | after
         if before.get(key) != after.get(key)
     ]

@@ -15,7 +15,7 @@ critic step. `init` and `sample` always see a single round, `[B, ...]`.
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +28,7 @@ from gan_jax.errors import choose
 Array = jax.Array
 Key = jax.Array
 PyTree = Any
-Batch = Mapping[str, Array]
+Batch = Mapping[str, Any]  # of arrays, or of their shapes where nothing is computed
 Metrics = dict[str, Array]
 
 
@@ -46,33 +46,35 @@ class State:
     """Enough for the classical game. Papers with more players or memories bring a dataclass of their own, in which
     only `step` is required."""
 
-    step: Array  # int32 [], increments once per train_step
+    step: PyTree  # int32 [], increments once per train_step
     g: Net
     d: Net
     average: Net  # the generator that is sampled: a running average of `g`, without an optimiser
 
 
+@runtime_checkable
 class GAN(Protocol):
     """What every GAN is to the rest of the library."""
 
     rounds: int  # real minibatches that one train_step consumes: n_critic for WGAN, 1 for most
 
-    def init(self, rng: Key, batch: Batch) -> State:
+    def init(self, rng: Key, batch: Batch) -> PyTree:
         """The state before the first step. `batch` shows shapes and dtypes and may also be looked at."""
 
-    def train_step(self, state: State, batch: Batch, rng: Key) -> tuple[State, Metrics]:
+    def train_step(self, state: PyTree, batch: Batch, rng: Key) -> tuple[PyTree, Metrics]:
         """One step: the next state and a flat dict of float32 scalars (`loss/d`, `score/real`, ...)."""
 
-    def sample(self, state: State, batch: Batch, rng: Key) -> PyTree:
+    def sample(self, state: PyTree, batch: Batch, rng: Key) -> PyTree:
         """Samples under the conditions of `batch`: its length, its labels, its source images."""
 
 
+@runtime_checkable
 class LatentGAN(GAN, Protocol):
     """A GAN whose samples are a function of a latent, which analysis tools may move."""
 
     def latents(self, rng: Key, batch: Batch) -> PyTree: ...
 
-    def generate(self, state: State, latents: PyTree, batch: Batch) -> PyTree: ...
+    def generate(self, state: PyTree, latents: PyTree, batch: Batch) -> PyTree: ...
 
 
 class Stage(NamedTuple):
@@ -137,7 +139,8 @@ def descend(
         count = jax.tree.leaves(pieces)[0].shape[0]
         grads = jax.tree.map(lambda leaf: leaf / count, total)
         stats, aux = jax.tree.map(lambda leaf: leaf[-1], stats), mean(aux)
-    updates, opt = tx.update(grads, net.opt, net.params)
+    with jax.numpy_dtype_promotion("standard"):  # Optax raises floats to its integer step count
+        updates, opt = tx.update(grads, net.opt, net.params)
     return net.replace(params=optax.apply_updates(net.params, updates), stats=stats, opt=opt), aux
 
 
@@ -191,14 +194,14 @@ def ema_decay(half_life: float, batch_size: int) -> float:
     return 0.5 ** (batch_size / half_life) if half_life > 0 else 0.0
 
 
-def raw(state: State) -> State:
+def raw(state: PyTree) -> PyTree:
     """The same state, sampled with the generator as it is instead of its running average."""
     if not hasattr(state, "average"):
         return state
     return state.replace(average=state.g.replace(opt=()))
 
 
-def carry_over(old: State, new: State) -> State:
+def carry_over(old: PyTree, new: PyTree) -> PyTree:
     """`new`, with every parameter leaf whose path and shape exist in `old`.
 
     Optimiser states, statistics and the step stay those of `new`.

@@ -122,17 +122,18 @@ class TestDragan:
         np.testing.assert_allclose(penalties.dragan(quadratic, POINTS, RNG, spread=0.0), (1 + 9 + 81) / 3, rtol=1e-5)
 
     def test_how_far_the_points_lie_from_the_reals(self):
-        """On 0 and 2 in equal parts std is 1, so x - real = u n / 2 with u and n uniform: its mean is 1/8.
+        """On 0 and 2 in equal parts std is 1, so x - real = u n / 2, u and n uniform; on 0 and 6 it is three times so.
 
         The critic |x - real|^2 / 2 + x has slope 1 + (x - real): the penalty is E (u n / 2)^2 = 1/36.
         """
         real = jnp.tile(jnp.array([[0.0], [2.0]]), (20_000, 1))
 
-        def score(x):
-            return quadratic(x - real) / 2 + x[:, 0]
+        def around(real, **options):
+            return penalties.dragan(lambda x: quadratic(x - real) / 2 + x[:, 0], real, RNG, **options)
 
-        np.testing.assert_allclose(penalties.dragan(score, real, RNG), 1 / 36, rtol=0.03)
-        np.testing.assert_allclose(penalties.dragan(score, real, RNG, spread=1.0), 4 / 36, rtol=0.03)
+        np.testing.assert_allclose(around(real), 1 / 36, rtol=0.03)
+        np.testing.assert_allclose(around(real, spread=1.0), 4 / 36, rtol=0.03)
+        np.testing.assert_allclose(around(3.0 * real), 9 / 36, rtol=0.03)
 
     def test_silent_critic_has_a_finite_gradient(self):
         def value(scale):
@@ -325,6 +326,20 @@ class TestEveryPenalty:
             assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(after)) == np.float32(0.1)
         else:
             jax.tree.map(np.testing.assert_array_equal, after, params)
+
+
+def test_each_looks_at_its_own_examples():
+    """|x|^2 on reals of squared norms 1, 4, 25 and on fakes twice as long."""
+    batch = {"score": quadratic, "real": POINTS, "fake": 2 * POINTS}
+    np.testing.assert_allclose(price("r1", 1.0, **batch)[0], 20.0, rtol=1e-6)
+    np.testing.assert_allclose(price("r2", 1.0, **batch)[0], 80.0, rtol=1e-6)
+    np.testing.assert_allclose(price("r1_r2", 1.0, **batch)[0], 100.0, rtol=1e-6)
+
+
+def test_only_the_two_sided_penalty_charges_gentle_slopes():
+    gentle = linear(0.5, REAL.shape[1:])
+    np.testing.assert_allclose(price("wgan_gp", 10.0, score=gentle)[0], 2.5, rtol=1e-5)
+    np.testing.assert_allclose(price("wgan_gp_one_sided", 10.0, score=gentle)[0], 0.0, atol=0)
 
 
 def test_metrics_name_each_term():

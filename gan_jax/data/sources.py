@@ -28,8 +28,8 @@ from PIL import Image, ImageOps
 from gan_jax.data.transforms import CENTRE, Fit
 from gan_jax.errors import InputError, choices
 
-ORIENTATION = 0x0112  # the EXIF tag; 5 to 8 are quarter turns
-TRANSPOSED = range(5, 9)
+ORIENTATION = 0x0112  # the EXIF tag
+UPRIGHT, TRANSPOSED = 1, range(5, 9)  # its values: nothing to do, quarter turns
 COMMAND = "python launch/prepare.py --name {name}"
 
 
@@ -44,7 +44,8 @@ def decode(file, what: str) -> np.ndarray:
     """
     try:
         with Image.open(file) as image:
-            ImageOps.exif_transpose(image, in_place=True)
+            if _orientation(image) != UPRIGHT:
+                ImageOps.exif_transpose(image, in_place=True)
             if image.mode == "F":
                 raise InputError(f"{what}: floating-point pixels have no known range; save the image with 8 or 16 bits")
             if image.mode.startswith("I"):
@@ -57,6 +58,12 @@ def decode(file, what: str) -> np.ndarray:
         raise InputError(f"{what}: cannot be read as an image ({str(error) or type(error).__name__})") from error
 
 
+def _orientation(image: Image.Image) -> int:
+    if image.format == "PNG" and "exif" not in image.info:
+        return UPRIGHT  # Pillow would decode the whole image to look behind the pixels, where it may stand too
+    return image.getexif().get(ORIENTATION, UPRIGHT)
+
+
 def _channels(image: Image.Image) -> int:
     if image.has_transparency_data:
         return 4
@@ -67,7 +74,7 @@ def _header(path: str) -> tuple[tuple[int, int], int]:
     """((height, width), channels) as `decode` will give them, without decoding."""
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(ORIENTATION) in TRANSPOSED
+            turned = _orientation(image) in TRANSPOSED
             return image.size if turned else image.size[::-1], _channels(image)
     except Exception as error:
         raise InputError(f"{path}: cannot be read as an image ({str(error) or type(error).__name__})") from error
@@ -165,40 +172,36 @@ class TFDS:
 
     domain = "image"
 
-    def __init__(self, name: str, split: str = "train", data_dir: str = "", resolution=None, channels=None, crop="none"):
+    def __init__(
+        self,
+        name: str,
+        split: str = "train",
+        data_dir: str = "",
+        resolution: tuple[int, int] | None = None,
+        channels: int | None = None,
+        crop: str = "none",
+        known: tuple[str, ...] = (),
+    ):
         import tensorflow_datasets as tfds  # half a second that worlds and folders need not pay
 
         self.name, self.split = name, split
         with _quiet():
-            builder = tfds_builder(name, data_dir)
-            command = COMMAND.format(name=name) + (f" --data_dir {data_dir}" if data_dir else "")
+            builder = tfds_builder(name, data_dir, known)
             if not builder.is_prepared():
+                command = COMMAND.format(name=name) + (f" --data_dir {data_dir}" if data_dir else "")
                 raise InputError(f"config.data.name='{name}' is not prepared in {builder.data_path}; run: {command}")
             features = builder.info.features
-            image = _feature(features, tfds.features.Image, "image")
-            label = _feature(features, tfds.features.ClassLabel, "label")
-            if image is None:
+            self._image = _feature(features, tfds.features.Image, "image")
+            self._label = _feature(features, tfds.features.ClassLabel, "label")
+            if self._image is None:
                 raise InputError(f"config.data.name='{name}' has no images; its features are {choices(features)}")
-            skip = {key: tfds.decode.SkipDecoding() for key in features if isinstance(features[key], tfds.features.Image)}
-            try:
-                self._records = builder.as_data_source(split, decoders=skip)
-            except NotImplementedError:
-                raise InputError(
-                    f"config.data.name='{name}' is prepared in {builder.data_path}, but not as ArrayRecord; prepare "
-                    f"it once more elsewhere: {COMMAND.format(name=name)} --data_dir FOLDER"
-                ) from None
-            except ValueError as error:
-                if "split" not in str(error).lower():
-                    raise
-                raise InputError(
-                    f"config.data.split='{split}' is not a split of {name}. Choices: {choices(builder.info.splits)}, "
-                    f"or a part such as '{next(iter(builder.info.splits), 'train')}[:10%]'"
-                ) from None
-        self._image, self._label = image, label
-        self.classes = tuple(features[label].names or map(str, range(features[label].num_classes))) if label else ()
-        height, width, own = features[image].shape
+            images = [key for key in features if isinstance(features[key], tfds.features.Image)]
+            self._records = _open_split(builder, split, decoders=dict.fromkeys(images, tfds.decode.SkipDecoding()))
+        label = features[self._label] if self._label else None
+        self.classes = tuple(label.names or map(str, range(label.num_classes))) if label else ()
+        height, width, own = features[self._image].shape
         if resolution is None and None in (height, width):
-            raise InputError(f"config.data.name='{name}' has images of many sizes; set --config.data.resolution, e.g. 64")
+            raise InputError(f"config.data.name='{name}' has images of many sizes; set --config.data.resolution")
         self.resolution, self.channels = resolution or (height, width), channels or own or 3
         self._fit = Fit(self.resolution, self.channels, crop)
 
@@ -215,8 +218,8 @@ class TFDS:
         return batch | {"label": np.array([r[self._label] for r in records], np.int32)} if self._label else batch
 
 
-def tfds_builder(name: str, data_dir: str = "", **options):
-    """TFDS's builder of that name.
+def tfds_builder(name: str, data_dir: str = "", known: tuple[str, ...] = (), **options):
+    """TFDS's builder of that name. `known`: names that are no datasets of TFDS, but could have been meant.
 
     Raises:
       InputError: unknown name, version or configuration, with the nearest names.
@@ -228,13 +231,33 @@ def tfds_builder(name: str, data_dir: str = "", **options):
     try:
         return tfds.builder(name, data_dir=os.path.expanduser(data_dir) or None, **options)
     except tfds.core.registered.DatasetNotFoundError:
-        near = difflib.get_close_matches(name, tfds.list_builders(with_community_datasets=False), n=3, cutoff=0.5)
+        names = [*known, *tfds.list_builders(with_community_datasets=False)]
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
         hint = f" Did you mean {' or '.join(near)}?" if near else ""
+        own = f"{', '.join(known)}, and those of TFDS, " if known else ""
         raise InputError(
-            f"unknown dataset '{name}'.{hint} All names: https://www.tensorflow.org/datasets/catalog"
+            f"unknown dataset '{name}'.{hint} Choices: {own}https://www.tensorflow.org/datasets/catalog"
         ) from None
     except (ValueError, AssertionError, ImportError) as error:  # unknown configuration or version, missing package
         raise InputError(f"dataset '{name}': {' '.join(str(error).split())}") from error
+
+
+def _open_split(builder, split: str, **options):
+    try:
+        return builder.as_data_source(split, **options)
+    except NotImplementedError:
+        raise InputError(
+            f"config.data.name='{builder.name}' is prepared in {builder.data_path}, but not as ArrayRecord; prepare it "
+            f"once more elsewhere: {COMMAND.format(name=builder.name)} --data_dir FOLDER"
+        ) from None
+    except ValueError as error:
+        if "split" not in str(error).lower():
+            raise
+        splits = builder.info.splits
+        raise InputError(
+            f"config.data.split='{split}' is not a split of {builder.name}. Choices: {choices(splits)}, or a part "
+            f"such as '{min(splits)}[:10%]'"
+        ) from None
 
 
 def _feature(features, kind: type, usual: str) -> str | None:

@@ -1,7 +1,7 @@
 """What happens to an image between its file and the network.
 
-On the host, one image at a time and only where it differs from what is asked for: channels, crop, resize. On the device,
-whole batches: bytes to floats, mirroring.
+On the host, one image at a time and only where it differs from what is asked for: channels, crop, resize. On the
+device, whole batches: bytes to floats, mirroring.
 """
 
 import dataclasses

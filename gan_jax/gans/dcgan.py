@@ -28,7 +28,9 @@ from functools import partial
 
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.typing import Dtype
 
+from gan_jax import config as base
 from gan_jax.contract import Stage
 from gan_jax.errors import InputError
 from gan_jax.gans.gan import two_player
@@ -71,7 +73,7 @@ class Norm(nn.Module):
 
     affine: bool
     epsilon: float
-    dtype: jnp.dtype
+    dtype: Dtype
 
     @nn.compact
     def __call__(self, h, *, train: bool):
@@ -96,7 +98,7 @@ class Generator(nn.Module):
     norm_units: bool = False  # normalise the base per unit (before reshaping it) instead of per channel
     affine: bool = True
     epsilon: float = 1e-5
-    dtype: jnp.dtype = jnp.float32
+    dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, z, label=None, *, train: bool):
@@ -134,7 +136,7 @@ class Discriminator(nn.Module):
     hidden: tuple[int, ...] = ()  # dense layers after the last convolution
     affine: bool = True
     epsilon: float = 1e-5
-    dtype: jnp.dtype = jnp.float32
+    dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x, label=None, *, train: bool):
@@ -166,7 +168,8 @@ def stages(config) -> tuple[Stage, ...]:
         raise InputError(f"config.gan='dcgan' makes images, and dataset '{config.data.name}' holds {config.data.domain}s")
     if model.kernel not in UP:
         raise InputError(f"config.model.kernel={model.kernel} must be 4 or 5")
-    levels(*config.data.shape[:2])
+    shape = base.example_shape(config.data)
+    levels(*shape[:2])
     shared = {
         "kernel": model.kernel,
         "hidden": tuple(model.hidden),
@@ -174,6 +177,6 @@ def stages(config) -> tuple[Stage, ...]:
         "epsilon": model.epsilon,
         "dtype": dtype,
     }
-    generator = Generator(tuple(config.data.shape), model.g_width, norm_units=model.norm_units, **shared)
+    generator = Generator(shape, model.g_width, norm_units=model.norm_units, **shared)
     discriminator = Discriminator(model.d_width, **shared)
     return (Stage("adversarial", two_player(config, generator, discriminator), config.steps, config.batch_size),)

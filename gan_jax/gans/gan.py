@@ -26,7 +26,9 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from flax import struct
+from flax.typing import Dtype
 
+from gan_jax import config as base
 from gan_jax import latents, losses, optimizers, penalties
 from gan_jax.contract import (
     Batch,
@@ -58,7 +60,7 @@ class Generator(nn.Module):
 
     shape: tuple[int, ...]
     widths: tuple[int, ...] = (1200, 1200)
-    dtype: jnp.dtype = jnp.float32
+    dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, z, label=None, *, train: bool):
@@ -74,7 +76,7 @@ class Discriminator(nn.Module):
 
     units: tuple[int, ...] = (240, 240)
     pieces: int = 5
-    dtype: jnp.dtype = jnp.float32
+    dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x, label=None, *, train: bool):
@@ -266,7 +268,7 @@ def two_player(config, generator: nn.Module, discriminator: nn.Module, **values)
 def stages(config) -> tuple[Stage, ...]:
     """One stage: the classical game between perceptrons, on images or points."""
     nets = choose(config.model.nets, NETS, "networks (config.model.nets)")
-    game = two_player(config, **nets(config, tuple(config.data.shape), jnp.dtype(config.dtype)))
+    game = two_player(config, **nets(config, base.example_shape(config.data), jnp.dtype(config.dtype)))
     return (Stage("adversarial", game, config.steps, config.batch_size),)
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 from flax import linen as nn
+from flax.typing import Dtype
 
 from gan_jax.layers.conditional import concat_label
 
@@ -21,7 +22,7 @@ class Generator(nn.Module):
     widths: tuple[int, ...] = (128, 128, 128)
     activation: Callable = nn.relu
     squash: Callable | None = None
-    dtype: jnp.dtype = jnp.float32
+    dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, z, label=None, *, train: bool):
@@ -38,7 +39,7 @@ class Discriminator(nn.Module):
 
     widths: tuple[int, ...] = (128, 128, 128)
     activation: Callable = nn.relu
-    dtype: jnp.dtype = jnp.float32
+    dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x, label=None, *, train: bool):

@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from etils import epath
+from jax.experimental import multihost_utils
 
-from gan_jax.contract import State
+from gan_jax.contract import PyTree
 from gan_jax.errors import InputError, TrainingFailure
 
 
@@ -24,21 +25,24 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=ocp.checkpoint_managers.LatestN(keep), enable_async_checkpointing=True, create=True
         )
-        self._manager = ocp.CheckpointManager(epath.Path(self.folder), options=options)
+        try:
+            self._manager = ocp.CheckpointManager(epath.Path(self.folder), options=options)
+        except OSError as error:
+            raise InputError(f"checkpoints cannot be written to {self.folder}: {error.strerror or error}") from None
         self._calls = 0
 
     def steps(self) -> list[int]:
         """Steps that were saved to the end, the oldest first."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: State, unread: dict) -> None:
+    def save(self, step: int, state: PyTree, unread: dict) -> None:
         """Begins to write; returns when the state may be donated. `unread` is the meter's unfinished line."""
         if step in self._manager.all_steps():
             return
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), meter=ocp.args.JsonSave(unread))
         self._do(lambda: self._manager.save(step, args=items, force=True))
 
-    def restore(self, step: int, abstract: State) -> tuple[State, dict]:
+    def restore(self, step: int, abstract: PyTree) -> tuple[PyTree, dict]:
         """The state and the meter's unfinished line. `abstract` gives shapes, dtypes and the shardings wanted now.
 
         Raises:
@@ -51,7 +55,7 @@ class Checkpoints:
         state = jax.jit(lambda state: jax.tree.map(jnp.copy, state), out_shardings=shardings)(restored.state)
         return state, restored.meter
 
-    def newest(self, abstract_at) -> tuple[int, State, dict] | None:
+    def newest(self, abstract_at) -> tuple[int, PyTree, dict] | None:
         """The newest checkpoint that can be read, as `(step, state, unread)`; None if there is none at all.
 
         A damaged one is said aloud, set aside under `damaged/`, and the one before it is used.
@@ -79,7 +83,7 @@ class Checkpoints:
             place.mkdir(exist_ok=True)
             shutil.rmtree(place / str(step), ignore_errors=True)
             shutil.move(self.folder / str(step), place / str(step))
-        ocp.utils.sync_global_processes("gan_jax:set_aside") if hasattr(ocp.utils, "sync_global_processes") else None
+        multihost_utils.sync_global_devices(f"gan_jax: set checkpoint {step} aside")
         self._manager.reload()
 
     def preempted(self) -> bool:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax import parallel
-from gan_jax.contract import GAN, Batch, Key, Metrics, State, carry_over
+from gan_jax.contract import GAN, Batch, Key, Metrics, PyTree, carry_over
 
 INIT, PREVIEW = 2**32 - 1, 2**32 - 2  # folded into the root key; training folds in the step, which stays below
 
@@ -22,7 +22,7 @@ def one_round(gan: GAN, batch: Batch) -> Batch:
     return jax.tree.map(lambda leaf: leaf[0, 0] if gan.rounds > 1 else leaf[0], batch)
 
 
-def abstract_state(gan: GAN, key: Key, batch_spec: Batch, mesh: jax.sharding.Mesh) -> State:
+def abstract_state(gan: GAN, key: Key, batch_spec: Batch, mesh: jax.sharding.Mesh) -> PyTree:
     """Shapes, dtypes and shardings of the state, without computing it."""
     shapes = jax.eval_shape(lambda key, batch: gan.init(key, one_round(gan, batch)), key, batch_spec)
     shardings = parallel.state_sharding(shapes, mesh)
@@ -31,7 +31,7 @@ def abstract_state(gan: GAN, key: Key, batch_spec: Batch, mesh: jax.sharding.Mes
     )
 
 
-def begin(gan: GAN, key: Key, batch: Batch, step: int, mesh: jax.sharding.Mesh, previous: State | None) -> State:
+def begin(gan: GAN, key: Key, batch: Batch, step: int, mesh: jax.sharding.Mesh, previous: PyTree | None) -> PyTree:
     """The first state of a stage, each leaf made where it will live; parameters of `previous` are carried over.
 
     `batch` is the stage's first, as its loader gives it; `step` is the number of steps before the stage.
@@ -47,7 +47,7 @@ def begin(gan: GAN, key: Key, batch: Batch, step: int, mesh: jax.sharding.Mesh, 
     return jax.jit(start, out_shardings=shardings)(key, batch, previous)
 
 
-def compile_step(gan: GAN, state: State, batch_spec: Batch, key: Key, mesh: jax.sharding.Mesh) -> Callable:
+def compile_step(gan: GAN, state: PyTree, batch_spec: Batch, key: Key, mesh: jax.sharding.Mesh) -> Callable:
     """`advance(state, batch, key) -> (state, metrics)`, compiled for these shapes and refusing others.
 
     `batch_spec` leaves are `[steps, (rounds,) B, ...]`: with more than one step the program runs them one after the
@@ -55,10 +55,10 @@ def compile_step(gan: GAN, state: State, batch_spec: Batch, key: Key, mesh: jax.
     comes from `key` and `state.step` alone.
     """
 
-    def one(key: Key, state: State, batch: Batch) -> tuple[State, Metrics]:
+    def one(key: Key, state: PyTree, batch: Batch) -> tuple[PyTree, Metrics]:
         return gan.train_step(state, batch, jax.random.fold_in(key, state.step))
 
-    def advance(state: State, batch: Batch, key: Key) -> tuple[State, Metrics]:
+    def advance(state: PyTree, batch: Batch, key: Key) -> tuple[PyTree, Metrics]:
         steps = jax.tree.leaves(batch)[0].shape[0]
         if steps > 1:
             return jax.lax.scan(partial(one, key), state, batch)
@@ -70,10 +70,10 @@ def compile_step(gan: GAN, state: State, batch_spec: Batch, key: Key, mesh: jax.
     return jitted.lower(state, batch_spec, key).compile()
 
 
-def compile_preview(gan: GAN, state: State, conditions: Batch, key: Key, mesh: jax.sharding.Mesh) -> Callable:
+def compile_preview(gan: GAN, state: PyTree, conditions: Batch, key: Key, mesh: jax.sharding.Mesh) -> Callable:
     """`preview(state, conditions, key) -> samples`, on every device, always from the same latents."""
 
-    def preview(state: State, conditions: Batch, key: Key):
+    def preview(state: PyTree, conditions: Batch, key: Key):
         return gan.sample(state, conditions, jax.random.fold_in(key, PREVIEW))
 
     jitted = jax.jit(preview, out_shardings=parallel.replicated(mesh))

@@ -1,7 +1,6 @@
 """What a run leaves for people: metrics.jsonl, pictures, a progress bar, and mirrors of them elsewhere."""
 
 import json
-import os
 import pathlib
 import sys
 import time
@@ -11,7 +10,10 @@ import numpy as np
 from tqdm import tqdm
 
 from gan_jax.data import display
-from gan_jax.errors import InputError
+from gan_jax.errors import InputError, choose
+
+
+LONGEST_LINES = 2**20  # bytes at the end of the log that surely hold two of its lines
 
 
 class Writer:
@@ -52,11 +54,13 @@ class Writer:
 
 def _last_step(path: pathlib.Path) -> int:
     """The step of the last whole line; what a killed process left of another is cut off."""
-    if not path.exists():
+    size = path.stat().st_size if path.exists() else 0
+    if not size:
         return -1
-    lines = path.read_bytes().split(b"\n")
-    if lines[-1]:
-        os.truncate(path, path.stat().st_size - len(lines[-1]))
+    with path.open("r+b") as file:
+        file.seek(max(0, size - LONGEST_LINES))
+        lines = file.read(LONGEST_LINES).split(b"\n")
+        file.truncate(size - len(lines[-1]))
     return json.loads(lines[-2])["step"] if len(lines) > 1 else -1
 
 
@@ -102,8 +106,6 @@ MIRRORS = {"tensorboard": _TensorBoard, "wandb": _WeightsAndBiases}
 
 
 def _mirror(name: str, workdir: pathlib.Path, config: dict):
-    from gan_jax.errors import choose
-
     return choose(name, MIRRORS, "writer (config.writers)")(workdir, config)
 
 

@@ -26,6 +26,11 @@ def images(*shape, batch=1):
     return jnp.zeros((batch, *shape))
 
 
+def made_by(module, *inputs):
+    """(output, variables) of a module that was just initialised."""
+    return jax.jit(lambda *inputs: module.init_with_output(jax.random.key(1), *inputs, train=True))(*inputs)
+
+
 def test_parameters_of_the_authors_networks():
     assert parameters(Generator((64, 64, 3), width=128, kernel=5, norm_units=True), z()) == 18_885_760
     assert parameters(Discriminator(width=128, kernel=5), images(64, 64, 3)) == 17_232_768
@@ -50,7 +55,7 @@ def test_parameters_of_the_conditional_networks():
 def test_experiments_build_the_published_networks(variant, g, d):
     config = experiments.get_config("dcgan", variant)
     shape = (28, 28, 1) if "mnist" in variant else (64, 64, 3)
-    config.data.update(domain="image", shape=shape, classes=10)
+    config.data.update(domain="image", resolution=shape[:2], channels=shape[2], classes=10)
     game = contract.load(config)[0].gan
     label = (jnp.zeros((1, 10)),) if config.model.conditional else ()
     assert parameters(game.generator, z(), *label) == g
@@ -75,21 +80,21 @@ def test_other_sizes_are_refused_with_the_nearest_that_works(height, width):
 def test_shapes_and_range(shape, kernel):
     generator, discriminator = Generator(shape, width=4, kernel=kernel), Discriminator(width=4, kernel=kernel)
     noise = jax.random.normal(jax.random.key(0), (3, 100))
-    made, _ = generator.init_with_output(jax.random.key(1), noise, train=True)
+    made, _ = made_by(generator, noise)
     assert made.shape == (3, *shape)
     assert made.dtype == jnp.float32
     assert float(jnp.abs(made).max()) < 1.0
-    logits, _ = discriminator.init_with_output(jax.random.key(1), made, train=True)
+    logits, _ = made_by(discriminator, made)
     assert logits.shape == (3,)
 
 
 def test_resolutions_between_the_layers():
     generator, discriminator = Generator((64, 64, 3), width=2), Discriminator(width=2)
-    variables = generator.init(jax.random.key(0), z(2), train=True)
+    variables = made_by(generator, z(2))[1]
     _, seen = generator.apply(variables, z(2), train=True, mutable=["batch_stats", "intermediates"], capture_intermediates=True)
     sides = [leaf[0].shape[1] for name, leaf in flat(seen["intermediates"]) if "ConvTranspose" in name]
     assert sorted(sides) == [8, 16, 32, 64]
-    variables = discriminator.init(jax.random.key(0), images(64, 64, 3, batch=2), train=True)
+    variables = made_by(discriminator, images(64, 64, 3, batch=2))[1]
     _, seen = discriminator.apply(
         variables, images(64, 64, 3, batch=2), train=True, mutable=["batch_stats", "intermediates"], capture_intermediates=True
     )
@@ -103,7 +108,7 @@ def flat(intermediates):
 
 def test_weights_start_as_the_paper_says():
     generator = Generator((64, 64, 3))
-    params = generator.init(jax.random.key(0), z(2), train=True)["params"]
+    params = made_by(generator, z(2))[1]["params"]
     kernels = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if path[-1].key == "kernel"]
     gains = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if path[-1].key == "scale"]
     biases = [leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if path[-1].key == "bias"]
@@ -156,7 +161,7 @@ def test_labels_reach_every_layer():
     """With one-hot labels of two classes, every layer but the last norm's sees them: changing the label changes all."""
     generator = Generator((16, 16, 1), width=4, hidden=(8,))
     noise, label = z(2, 8), jnp.eye(2)
-    params = generator.init(jax.random.key(0), noise, label, train=True)["params"]
+    params = made_by(generator, noise, label)[1]["params"]
     depths = {path[-2].key: leaf.shape[-2] for path, leaf in jax.tree_util.tree_leaves_with_path(params) if path[-1].key == "kernel"}
     assert depths == {"Dense_0": 8 + 2, "Dense_1": 8 + 2, "ConvTranspose_0": 8 + 2, "ConvTranspose_1": 4 + 2}
 

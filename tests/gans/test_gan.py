@@ -141,7 +141,7 @@ def test_every_penalty_can_be_played(penalty):
     state, metrics = jax.jit(played.train_step)(played.init(jax.random.key(2), batch), batch, jax.random.key(1))
     assert all(np.isfinite(value) for value in metrics.values())
     if penalty == "clip":
-        assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(state.d.params)) <= 0.1
+        assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(state.d.params)) <= np.float32(0.1)
 
 
 def test_no_penalty_costs_nothing():

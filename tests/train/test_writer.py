@@ -1,10 +1,13 @@
 """metrics.jsonl is appended and never repeats a step; mirrors that are not installed are named."""
 
+import fcntl
 import json
 import os
 import pty
+import struct
 import subprocess
 import sys
+import termios
 
 import numpy as np
 import pytest
@@ -79,6 +82,7 @@ def test_a_bar_on_a_terminal():
         "p.advance(5); p.line(5, {'loss/d': 1.25}); p.advance(5); p.close()\n"
     )
     terminal, other = pty.openpty()
+    fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 100, 0, 0))
     subprocess.run([sys.executable, "-c", code], stderr=other, stdout=other, check=True)
     os.close(other)
     shown = b""

@@ -16,6 +16,8 @@ from gan_jax.errors import InputError, choose
 
 PIXELS_AT_ONCE = 1 << 16  # a plane of float32 stays within a core's cache, and the memory of a long read bounded
 
+FAR = 1e3  # beyond any picture; clipping to two bounds is several times faster than to one
+
 
 def check(fields: Iterable[str], known: Iterable[str], resolution: tuple[int, int] | None = None) -> None:
     """Raises InputError where a world is asked for a field or a resolution that it does not have."""
@@ -26,22 +28,23 @@ def check(fields: Iterable[str], known: Iterable[str], resolution: tuple[int, in
         raise InputError(f"resolution must be (height, width) of at least 4 pixels, got {tuple(resolution)}")
 
 
-def uniform(seed: int, indices: np.ndarray, name: str) -> np.ndarray:
+def uniform(seed: int, indices: np.ndarray, *names: str) -> np.ndarray:
     """Uniform numbers in [0, 1), a pure function of (seed, index, name), independent between any two triples.
 
-    indices: integers of any shape, which is also the result's (float64). The counter goes through two rounds of
-    the SplitMix64 finaliser (Steele, Lea, Flood 2014); the name, hashed, selects the stream, so that a new attribute
-    leaves all others as they were.
+    indices: integers [n]; result float64 [len(names), n]. The counter goes through two rounds of the SplitMix64
+    finaliser (Steele, Lea, Flood 2014); the name, hashed, selects the stream, so that a new attribute leaves all
+    others as they were.
     """
-    stream = _mix(_mix(np.asarray([seed & (2**64 - 1)], np.uint64)) + np.uint64(zlib.crc32(name.encode())))
+    names = np.array([[zlib.crc32(name.encode())] for name in names], np.uint64)
+    stream = _mix(_mix(np.array([[seed % 2**64]], np.uint64)) + names)
     bits = _mix(_mix(np.asarray(indices).astype(np.uint64) + stream) ^ stream)
     return (bits >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def normal(seed: int, indices: np.ndarray, name: str) -> np.ndarray:
-    """Standard normal numbers (float64) by Box and Muller, from two of the streams of `uniform`."""
-    radius = np.sqrt(-2.0 * np.log1p(-uniform(seed, indices, f"{name}/radius")))
-    return radius * np.cos(2.0 * np.pi * uniform(seed, indices, f"{name}/angle"))
+def normal(seed: int, indices: np.ndarray, *names: str) -> np.ndarray:
+    """Standard normal numbers (float64 [len(names), n]) by Box and Muller, from two of the streams of `uniform`."""
+    radius = np.sqrt(-2.0 * np.log1p(-uniform(seed, indices, *(f"{name}/radius" for name in names))))
+    return radius * np.cos(2.0 * np.pi * uniform(seed, indices, *(f"{name}/angle" for name in names)))
 
 
 def _mix(bits: np.ndarray) -> np.ndarray:
@@ -63,14 +66,14 @@ class Frame(NamedTuple):
     sin: np.ndarray  # of the clockwise angle by which it is turned
     scale: np.ndarray  # picture units per unit of the frame
 
-    def place(self, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def place(self, x, y):
         """Picture coordinates (x, y) of a point given in this frame."""
         return (
             self.x + self.scale * (self.cos * x - self.sin * y),
             self.y + self.scale * (self.sin * x + self.cos * y),
         )
 
-    def at(self, x: np.ndarray, y: np.ndarray, angle: np.ndarray | float = 0.0) -> "Frame":
+    def at(self, x, y, angle=0.0) -> "Frame":
         """A frame of the same scale with its origin at (x, y) of this one, turned clockwise by angle radians."""
         cos, sin = cos_sin(angle)
         origin = self.place(x, y)
@@ -82,7 +85,7 @@ def frame(x: np.ndarray, y: np.ndarray, angle: np.ndarray, scale: np.ndarray) ->
     return Frame(x, y, *cos_sin(angle), scale)
 
 
-def cos_sin(angle: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+def cos_sin(angle):
     """Rounded from float64, so that the last bit does not depend on how many angles are computed together."""
     angle = np.asarray(angle, np.float64)
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
@@ -104,11 +107,12 @@ class Sheet:
         right, down = self.x - frame.x, self.y - frame.y
         return cos * right + sin * down, cos * down - sin * right, np.float32(self.pixel) / frame.scale
 
-    def paint(self, shape, pixel, colour, edge=None, width=0.03, alpha=None, label=None) -> np.ndarray:
+    def paint(self, shape, pixel, colour, shade=None, edge=None, width=0.03, alpha=None, label=None) -> np.ndarray:
         """Paints the inside of a shape and returns its coverage [n,H,W].
 
-        shape: signed distance [n,H,W] in a frame's units, pixel: the pixel size in the same; colour: [3,n,1,1] or
-        [3,n,H,W]; edge: colour of a contour of that width along the inside of the border; alpha: opacity.
+        shape: signed distance [n,H,W] in a frame's units; pixel: the pixel size in the same; colour: [3,n,1,1] or
+        [3,n,H,W]; shade: (another colour, its share [n,H,W]), for light and shadow; edge: colour of a contour of
+        that width along the inside of the border; alpha: opacity; label: of the segmentation.
         """
         cover = coverage(shape, pixel)
         inner = None if edge is None else coverage(shape + width, pixel)
@@ -116,39 +120,42 @@ class Sheet:
             cover *= alpha
             inner = None if inner is None else inner * alpha
         for channel, plane in enumerate(self.planes):
-            outer_colour = colour[channel] if edge is None else edge[channel]
-            change = outer_colour - plane
+            fill = colour[channel] if shade is None else blend(colour[channel], shade[0][channel], shade[1])
+            border = fill if edge is None else edge[channel]
+            change = border - plane
             change *= cover
             plane += change
             if inner is not None:
-                plane += inner * (colour[channel] - outer_colour)
+                plane += inner * (fill - border)
         if label is not None and self.labels is not None:
             self.labels[cover >= 0.5] = label
         return cover
 
-    def part(self, frame: Frame, box: tuple[float, float, float, float], who: np.ndarray) -> Iterator["Sheet"]:
+    def part(self, frame: Frame, box: tuple, who: np.ndarray) -> Iterator["Sheet"]:
         """Yields once the window of those pictures (`who`: their numbers) around box = (left, top, right, bottom)
-        of the frame, and puts what was painted on it back; nothing where the window is empty."""
-        corners = [frame.place(x, y) for x in box[::2] for y in box[1::2]]
-        rows = _span(self.y.ravel(), [y for _, y in corners], self.pixel)
-        columns = _span(self.x.ravel(), [x for x, _ in corners], self.pixel)
-        if not who.size or rows.start >= rows.stop or columns.start >= columns.stop:
+        of their frames, and puts what was painted on it back; nothing where the window is empty."""
+        if not who.size:
             return
-        whole = who.size == self.planes.shape[1]
-        where = (slice(None) if whole else who, rows, columns)  # of all pictures a view, of some a copy
-        labels = None if self.labels is None else self.labels[where]
-        window = Sheet(self.planes[:, *where], labels, self.x[..., columns], self.y[:, rows], self.pixel)
-        yield window
-        if not whole:
-            self.planes[:, *where] = window.planes
-            if labels is not None:
-                self.labels[where] = labels
+        left, top, right, bottom = box
+        x, y = frame.place(
+            np.array([left, right, left, right], np.float32), np.array([top, top, bottom, bottom], np.float32)
+        )
+        rows, columns = _span(self.y.ravel(), y, self.pixel), _span(self.x.ravel(), x, self.pixel)
+        if rows.start >= rows.stop or columns.start >= columns.stop:
+            return
+        where = (slice(None) if who.size == self.planes.shape[1] else who, rows, columns)
+        planes = np.ascontiguousarray(self.planes[:, *where])  # a copy: painting on it is faster than on a view
+        labels = None if self.labels is None else self.labels[where].copy()
+        yield Sheet(planes, labels, self.x[..., columns], self.y[:, rows], self.pixel)
+        self.planes[:, *where] = planes
+        if labels is not None:
+            self.labels[where] = labels
 
 
-def _span(centres: np.ndarray, corners: list[np.ndarray], pixel: float) -> slice:
-    low = min(corner.min() for corner in corners) - pixel
-    high = max(corner.max() for corner in corners) + pixel
-    return slice(int(np.searchsorted(centres, low)), int(np.searchsorted(centres, high)))
+def _span(centres: np.ndarray, corners: np.ndarray, pixel: float) -> slice:
+    """The pixels between the outermost corners, and one more on either side."""
+    low, high = np.searchsorted(centres, [corners.min() - pixel, corners.max() + pixel])
+    return slice(int(low), int(high))
 
 
 def sheet(count: int, resolution: tuple[int, int], labels: bool) -> Sheet:
@@ -162,15 +169,21 @@ def sheet(count: int, resolution: tuple[int, int], labels: bool) -> Sheet:
 
 
 def in_chunks(
-    render: Callable[[np.ndarray], dict[str, np.ndarray]], indices: np.ndarray, resolution: tuple[int, int]
+    render: Callable[[dict[str, np.ndarray]], dict[str, np.ndarray]],
+    attributes: dict[str, np.ndarray],
+    resolution: tuple[int, int],
 ) -> dict[str, np.ndarray]:
-    """`render(indices)` computed a few pictures at a time: {field: array with the indices' axis first}."""
+    """`render(attributes)` computed a few pictures at a time, so that the memory it takes stays bounded.
+
+    attributes and result: {name: array with one leading axis of pictures}.
+    """
     step = max(1, PIXELS_AT_ONCE // (resolution[0] * resolution[1]))
+    count = len(next(iter(attributes.values())))
     found = None
-    for start in range(0, max(1, len(indices)), step):
-        piece = render(indices[start : start + step])
+    for start in range(0, max(1, count), step):
+        piece = render({name: values[start : start + step] for name, values in attributes.items()})
         if found is None:
-            found = {k: np.empty((len(indices), *v.shape[1:]), v.dtype) for k, v in piece.items()}
+            found = {k: np.empty((count, *v.shape[1:]), v.dtype) for k, v in piece.items()}
         for field, values in piece.items():
             found[field][start : start + step] = values
     return found
@@ -190,7 +203,7 @@ def palette(*colours: str) -> np.ndarray:
     return np.array([[int(c[i : i + 2], 16) for c in colours] for i in (0, 2, 4)], np.float32) / 255
 
 
-def blend(a: np.ndarray, b: np.ndarray | float, share: np.ndarray | float) -> np.ndarray:
+def blend(a, b, share):
     """a where share is 0, b where it is 1."""
     return a + (b - a) * share
 
@@ -198,22 +211,35 @@ def blend(a: np.ndarray, b: np.ndarray | float, share: np.ndarray | float) -> np
 # Signed distances. x, y: coordinates [n,H,W]; all else in the same units, numbers or [n,1,1]; result [n,H,W].
 
 
-def coverage(shape: np.ndarray, pixel: np.ndarray | float) -> np.ndarray:
+def coverage(shape: np.ndarray, pixel) -> np.ndarray:
     """Share of a pixel, 0 to 1, inside a border at that signed distance from its centre (a straight one)."""
     cover = shape * (-1 / pixel)
     cover += 0.5
-    np.maximum(cover, 0, out=cover)
-    return np.minimum(cover, 1, out=cover)
+    return np.clip(cover, 0, 1, out=cover)
 
 
 def ramp(value: np.ndarray, low: float, high: float) -> np.ndarray:
     """0 below low, 1 above high, smooth (cubic) between: soft light and shade."""
-    t = np.clip((value - low) * (1.0 / (high - low)), 0, 1)
+    t = value * (1.0 / (high - low))
+    t -= low / (high - low)
+    np.clip(t, 0, 1, out=t)
     return t * t * (3 - 2 * t)
 
 
+def fold(value: np.ndarray, period: float) -> np.ndarray:
+    """Repeats [-period / 2, period / 2] along the axis: what is drawn there is drawn once per period."""
+    return value - period * np.rint(value * (1.0 / period))
+
+
+def when(condition: np.ndarray, shape: np.ndarray) -> np.ndarray:
+    """The shape in those pictures where the condition [n,1,1] holds, nothing in the others."""
+    return shape + np.where(condition, np.float32(0), np.float32(FAR))
+
+
 def length(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    return np.sqrt(x * x + y * y)
+    squares = x * x
+    squares += y * y
+    return np.sqrt(squares, out=squares)
 
 
 def circle(x, y, radius) -> np.ndarray:
@@ -222,16 +248,29 @@ def circle(x, y, radius) -> np.ndarray:
 
 def ellipse(x, y, a, b) -> np.ndarray:
     """Half axes a, b; to first order in the distance from the border."""
-    x, y = x / a, y / b
-    k = length(x, y)
-    gradient = length(x / a, y / b)
-    return k * (k - 1) / (gradient + 1e-6)
+    x, y = x * (1 / a), y * (1 / b)
+    x *= x
+    y *= y
+    level = x + y
+    level -= 1
+    x *= 4 / (a * a)
+    y *= 4 / (b * b)
+    x += y
+    x += 1e-6  # the middle is inside, not undefined
+    level /= np.sqrt(x, out=x)
+    return level
 
 
 def box(x, y, half_width, half_height, radius=0.0) -> np.ndarray:
     """A rectangle with corners rounded by that radius."""
-    x, y = np.abs(x) - (half_width - radius), np.abs(y) - (half_height - radius)
-    return length(np.maximum(x, 0), np.maximum(y, 0)) + np.minimum(np.maximum(x, y), 0) - radius
+    x, y = np.abs(x), np.abs(y)
+    x -= half_width - radius
+    y -= half_height - radius
+    inside = np.maximum(x, y)
+    np.clip(inside, -FAR, 0, out=inside)
+    inside += length(np.clip(x, 0, FAR, out=x), np.clip(y, 0, FAR, out=y))
+    inside -= radius
+    return inside
 
 
 def segment(x, y, start, end) -> np.ndarray:
@@ -254,21 +293,31 @@ def bow(x, y, half_width, sag) -> np.ndarray:
     return length(x - inside, parabola(inside, y - sag, curve))
 
 
-def polygon(x, y, points: Iterable[tuple[float, float]]) -> np.ndarray:
+def several(shape: Callable[..., np.ndarray], x, y, *points) -> np.ndarray:
+    """One shape at many places, united: shape(x, y) drawn about every point (px, py), numbers or [n,1,1]."""
+    across, down = (np.array(values, np.float32) for values in zip(*points, strict=True))
+    across, down = (v.reshape(len(v), *(v.shape[1:] or (1, 1, 1))) for v in (across, down))
+    return shape(x - across, y - down).min(0)
+
+
+def polygon(x, y, points) -> np.ndarray:
     """The inside, by even and odd crossings, of the closed line through the points; exact."""
-    points = [(float(px), float(py)) for px, py in points]
-    nearest, inside = np.float32(np.inf), np.zeros(np.broadcast_shapes(x.shape, y.shape), bool)
-    for (ax, ay), (bx, by) in zip(points, points[1:] + points[:1], strict=True):
-        nearest = np.minimum(nearest, segment(x, y, (ax, ay), (bx, by)))
-        if ay != by:
-            inside ^= ((y < ay) != (y < by)) & (x < (bx - ax) / (by - ay) * (y - ay) + ax)
-    return np.where(inside, -nearest, nearest)
+    start = np.array(list(points), np.float32).T[:, :, None, None, None]  # [2, edges, 1, 1, 1]
+    end = np.roll(start, -1, axis=1)
+    nearest = segment(x[None], y[None], start, end).min(0)
+    (ax, ay), (bx, by) = start, end
+    rise = np.where(ay == by, 1, by - ay)  # a level edge crosses nothing
+    crossings = ((y < ay) != (y < by)) & (x < (bx - ax) / rise * (y - ay) + ax)
+    return np.where(np.logical_xor.reduce(crossings, axis=0), -nearest, nearest)
 
 
 def union(a, b, soft) -> np.ndarray:
     """Both shapes, the notch between them filled smoothly over a distance `soft`."""
-    near = np.maximum(soft - np.abs(a - b), 0)
-    return np.minimum(a, b) - near * near * (0.25 / soft)
+    near = np.abs(a - b)
+    np.clip(np.subtract(soft, near, out=near), 0, FAR, out=near)
+    near *= near
+    near *= 0.25 / soft
+    return np.subtract(np.minimum(a, b), near, out=near)
 
 
 def common(a, b, soft) -> np.ndarray:

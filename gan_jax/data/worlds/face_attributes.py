@@ -1,5 +1,6 @@
 """What may vary in a cartoon face: names, colours and how often each occurs. All attributes are independent."""
 
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -13,7 +14,9 @@ HAIR_PAINTS = draw.palette("2c2830", "4e342b", "7d5033", "b4552d", "efc76a", "bc
 EYE_COLOURS = ("brown", "hazel", "green", "blue", "grey")
 EYE_PAINTS = draw.palette("6b4026", "a4762f", "4c9556", "3f86cf", "70808c")
 COLOURS = ("red", "orange", "yellow", "green", "teal", "blue", "purple", "pink", "white", "charcoal")
-PAINTS = draw.palette("dc4b4b", "ef8d3c", "f5c945", "5cab68", "36a6a2", "4c78d3", "8b62c6", "ee86b4", "f4f2ee", "454b58")
+PAINTS = draw.palette(
+    "dc4b4b", "ef8d3c", "f5c945", "5cab68", "36a6a2", "4c78d3", "8b62c6", "ee86b4", "f4f2ee", "454b58"
+)
 BACKGROUNDS = ("sky blue", "mint", "peach", "lavender", "lemon", "rose", "sand", "teal", "coral", "slate")
 BACKGROUND_PAINTS = draw.palette(
     "a9d8f5", "b4e4c6", "fdd0b1", "d0c3f2", "fae9a0", "f9c1cd", "e8d8bb", "79c3bf", "f5a08c", "93a5bd"
@@ -41,15 +44,14 @@ class Choice(NamedTuple):
     """A categorical attribute, int32; `weights` in proportion to the probabilities, all equal where empty."""
 
     names: tuple[str, ...]
-    weights: tuple[float, ...] = ()
+    weights: tuple[int, ...] = ()
 
     def probabilities(self) -> np.ndarray:
         weights = np.array(self.weights or np.ones(len(self.names)), np.float64)
         return weights / weights.sum()
 
-    def draw(self, seed: int, indices: np.ndarray, name: str) -> np.ndarray:
-        edges = self.probabilities().cumsum()[:-1]
-        return np.searchsorted(edges, draw.uniform(seed, indices, name), side="right").astype(np.int32)
+    def value(self, uniform: np.ndarray, _) -> np.ndarray:
+        return np.searchsorted(self.probabilities().cumsum()[:-1], uniform, side="right").astype(np.int32)
 
 
 class Range(NamedTuple):
@@ -58,9 +60,8 @@ class Range(NamedTuple):
     low: float
     high: float
 
-    def draw(self, seed: int, indices: np.ndarray, name: str) -> np.ndarray:
-        middle = (draw.uniform(seed, indices, f"{name}/0") + draw.uniform(seed, indices, f"{name}/1")) / 2
-        return (self.low + (self.high - self.low) * middle).astype(np.float32)
+    def value(self, uniform: np.ndarray, other: np.ndarray) -> np.ndarray:
+        return (self.low + (self.high - self.low) * (uniform + other) / 2).astype(np.float32)
 
 
 ATTRIBUTES = {  # lengths are in units of half the head's height, angles in radians
@@ -72,8 +73,8 @@ ATTRIBUTES = {  # lengths are in units of half the head's height, angles in radi
     "hair_colour": Choice(HAIR_COLOURS, (20, 18, 16, 10, 16, 8, 6, 6)),
     "eyes": Choice(EYES, (50, 30, 12, 8)),
     "eye_colour": Choice(EYE_COLOURS, (35, 15, 18, 22, 10)),
-    "eye_size": Range(0.165, 0.225),  # half the height
-    "eye_distance": Range(0.345, 0.415),  # from the middle
+    "eye_size": Range(0.18, 0.24),  # half the height
+    "eye_distance": Range(0.355, 0.425),  # from the middle
     "gaze": Range(-1.0, 1.0),  # -1 looks to the picture's left
     "brows": Choice(BROWS, (30, 35, 20, 15)),
     "brow_tilt": Range(-0.45, 0.45),  # positive: the inner ends up, worried; negative: stern
@@ -93,50 +94,47 @@ ATTRIBUTES = {  # lengths are in units of half the head's height, angles in radi
     "clothes_colour": Choice(COLOURS),
     "background": Choice(BACKGROUNDS),
     "pattern": Choice(PATTERNS, (30, 28, 20, 11, 11)),
-    "yaw": Range(-0.5, 0.5),  # positive: turned to the picture's right
+    "yaw": Range(-0.4, 0.4),  # positive: turned to the picture's right
     "pitch": Range(-0.16, 0.16),  # positive: nodding down
     "roll": Range(-0.18, 0.18),  # positive: tilted clockwise
     "shift_x": Range(-0.07, 0.07),  # of the whole figure, in units of half the picture's shorter side
     "shift_y": Range(-0.04, 0.04),
-    "scale": Range(0.50, 0.56),  # half the head's height in the same units
+    "scale": Range(0.55, 0.61),  # half the head's height in the same units
 }
 
 
 def sample(seed: int, indices: np.ndarray) -> dict[str, np.ndarray]:
     """Every attribute of those faces, int32 or float32 [n]: a pure function of (seed, index)."""
-    return {name: kind.draw(seed, indices, name) for name, kind in ATTRIBUTES.items()}
+    first = draw.uniform(seed, indices, *ATTRIBUTES)
+    second = draw.uniform(seed, indices, *(f"{name}/second" for name in ATTRIBUTES))
+    return {name: kind.value(*drawn) for (name, kind), *drawn in zip(ATTRIBUTES.items(), first, second, strict=True)}
 
 
 def captions(attributes: dict[str, np.ndarray]) -> np.ndarray:
-    """One sentence per face, a string type that is the same for any faces."""
-
-    def word(name):
-        return np.array(ATTRIBUTES[name].names)[attributes[name]]
-
-    def extra(name, *words):  # "" where the attribute is "none"
-        phrase = ""
-        for part in words:
-            phrase = np.char.add(phrase, part)
-        return np.where(attributes[name] == 0, "", phrase)
-
-    mood = np.array(
-        ["smiling", "grinning", "laughing", "calm", "smirking", "sad", "surprised", "cheeky"]
-    )[attributes["mouth"]]  # fmt: skip
-    before, after = np.array(_HAIR_WORDS)[attributes["hair"]].T
-    hair = np.char.add(np.char.add(before, np.where(attributes["hair"] == 0, "", word("hair_colour"))), after)
-    sentence = np.array("a ")
-    for part in (
-        mood, " face with ", word("skin"), " skin, ", hair,
-        extra("beard", ", a ", word("beard")), extra("glasses", ", ", word("glasses")),
-        extra("hat", ", a ", word("hat_colour"), " ", word("hat")), " and a ", word("clothes_colour"), " ", word("clothes"),
-        " on a ", word("background"), " background",
-    ):  # fmt: skip
-        sentence = np.char.add(sentence, part)
+    """One sentence per face [n], "a calm face with tan skin, a blond bob and a teal shirt on a mint background"; the
+    string type is the same for any faces."""
+    sentence = np.array("")
+    for name, colour, templates in _PHRASES:
+        colours = ("",) if colour is None else ATTRIBUTES[colour].names
+        phrases = [[_AN.sub("an", template.format(word)) for word in colours] for template in templates]
+        chosen = np.array(phrases)[attributes[name], 0 if colour is None else attributes[colour]]
+        sentence = np.char.add(sentence, chosen)
     return sentence
 
 
-_HAIR_WORDS = (
-    ("no", " hair"), ("buzzed ", " hair"), ("short ", " hair"), ("", " hair with a fringe"), ("spiky ", " hair"),
-    ("a ", " mohawk"), ("curly ", " hair"), ("a ", " afro"), ("a ", " bob"), ("long ", " hair"), ("", " hair in a bun"),
-    ("", " hair in a ponytail"), ("", " hair in pigtails"),
+_AN = re.compile(r"\ba(?= [ao])")
+_PHRASES = (  # attribute, the attribute of its colour, a phrase for each value
+    ("mouth", None, [f"a {mood} face" for mood in (
+        "smiling", "grinning", "laughing", "calm", "smirking", "sad", "surprised", "cheeky")]),
+    ("skin", None, [f" with {skin} skin" for skin in SKINS]),
+    ("hair", "hair_colour", [
+        ", no hair", ", buzzed {} hair", ", short {} hair", ", {} hair with a fringe", ", spiky {} hair",
+        ", a {} mohawk", ", curly {} hair", ", a {} afro", ", a {} bob", ", long {} hair", ", {} hair in a bun",
+        ", {} hair in a ponytail", ", {} hair in pigtails"]),
+    ("beard", None, ["", ", stubble", ", a moustache", ", a goatee", ", a full beard"]),
+    ("glasses", None, ["", ", round glasses", ", square glasses", ", sunglasses"]),
+    ("hat", "hat_colour", ["", ", a {} beanie", ", a {} cap", ", a top hat with a {} band", ", a {} party hat",
+                           ", a crown with {} jewels"]),
+    ("clothes", "clothes_colour", [f" and a {{}} {name}" for name in CLOTHES]),
+    ("background", None, [f" on a {name} background" for name in BACKGROUNDS]),
 )  # fmt: skip

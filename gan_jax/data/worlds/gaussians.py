@@ -97,9 +97,11 @@ class Gaussians:
         if self.kind == "swiss_roll":
             label, point = np.full(len(indices), -1), self._roll(indices)
         else:
-            label = np.searchsorted(self.probabilities.cumsum()[:-1], self._uniform(indices, "mode"), side="right")
-            noise = [draw.normal(self.seed, indices, f"noise/{axis}") for axis in range(self.centres.shape[1])]
-            point = self.centres[label] + self.spread[label, None] * np.stack(noise, 1)
+            label = np.searchsorted(
+                self.probabilities.cumsum()[:-1], draw.uniform(self.seed, indices, "mode")[0], side="right"
+            )
+            axes = ("noise/x", "noise/y")[: self.centres.shape[1]]
+            point = self.centres[label] + self.spread[label, None] * draw.normal(self.seed, indices, *axes).T
         found = {"point": point.astype(np.float32), "label": label.astype(np.int32)}
         return {field: found[field] for field in self.fields}
 
@@ -116,10 +118,7 @@ class Gaussians:
         logs = np.log(self.probabilities) - dimension * np.log(np.sqrt(2 * np.pi) * spread)
         return np.logaddexp.reduce(logs - squares / (2 * spread**2), axis=1)
 
-    def _uniform(self, indices: np.ndarray, name: str) -> np.ndarray:
-        return draw.uniform(self.seed, indices, name)
-
     def _roll(self, indices: np.ndarray) -> np.ndarray:
-        t = 1.5 * np.pi * (1 + 2 * self._uniform(indices, "turn"))
-        noise = [draw.normal(self.seed, indices, f"noise/{axis}") for axis in (0, 1)]
-        return (np.stack([t * np.cos(t), t * np.sin(t)], 1) + 0.25 * np.stack(noise, 1)) / 7.5
+        t = 1.5 * np.pi * (1 + 2 * draw.uniform(self.seed, indices, "turn")[0])
+        noise = draw.normal(self.seed, indices, "noise/x", "noise/y")
+        return (np.stack([t * np.cos(t), t * np.sin(t)], 1) + 0.25 * noise.T) / 7.5

@@ -48,9 +48,16 @@ def _heart(x, y, side=0.86):
     return np.minimum(square, draw.circle(x - side / 2, middle + side / 2, side * ROOT))
 
 
-def _crescent(x, y):
-    bite = draw.circle(x - 0.42, y + 0.18, 0.78)
-    return draw.common(draw.circle(x, y, 0.98), -bite, 0.08)
+def _crescent(x, y, radius=0.94, bite=0.77, gap=0.45):
+    """A disc without another, whose middle lies `gap` away to the upper right: two arcs that meet in two tips."""
+    along, across = 0.92 * x - 0.392 * y, np.abs(0.392 * x + 0.92 * y)
+    tip = (radius**2 - bite**2 + gap**2) / (2 * gap)
+    rise = (radius**2 - tip**2) ** 0.5
+    outer, inner = draw.circle(along, across, radius), draw.circle(along - gap, across, bite)
+    to_outer = np.where(tip * across > rise * along, np.abs(outer), draw.FAR)  # where the nearest point is on its arc
+    to_inner = np.where((tip - gap) * across > rise * (along - gap), np.abs(inner), draw.FAR)
+    distance = np.minimum(np.minimum(to_outer, to_inner), draw.length(along - tip, across - rise))
+    return np.where((outer < 0) & (inner > 0), -distance, distance) - 0.03
 
 
 _CROSS = [(0.36, -1), (0.36, -0.36), (1, -0.36), (1, 0.36), (0.36, 0.36), (0.36, 1)]
@@ -103,34 +110,32 @@ class Shapes:
 
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """The records of those indices: {field: array with a leading axis as long as indices}."""
-        return draw.in_chunks(self._read, np.asarray(indices, np.int64), self.resolution)
-
-    def _read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        found = self._attributes(indices)
+        found = self._attributes(np.asarray(indices, np.int64))
+        if {"image", "mask", "edges"} & set(self.fields):
+            found |= draw.in_chunks(lambda some: render(some, self.resolution, self.classes), found, self.resolution)
         if "caption" in self.fields:
             found["caption"] = _captions(found, self.classes)
-        if {"image", "mask", "edges"} & set(self.fields):
-            found |= render(found, self.resolution, self.classes)
         return {field: found[field] for field in self.fields}
 
     def _attributes(self, indices: np.ndarray) -> dict[str, np.ndarray]:
-        def draws(name, low=0.0, high=1.0):
-            return low + (high - low) * draw.uniform(self.seed, indices, name)
+        names = ("shape", "colour", "background", "radius", "angle", "y", "x", "tint/red", "tint/green", "tint/blue")
+        drawn = dict(zip(names, draw.uniform(self.seed, indices, *names), strict=True))
 
         def pick(name, choices):
-            return np.floor(draws(name, 0, len(choices))).astype(np.int32)
+            return (drawn[name] * len(choices)).astype(np.int32)
 
-        radius = draws("radius", 0.16, 0.32)
-        room = 0.47 - radius  # the shape and its shadow stay inside the picture
-        centre = 0.5 + np.stack([room * draws("y", -1, 1), room * draws("x", -1, 1)], 1)
+        radius = 0.16 + 0.16 * drawn["radius"]
+        room = 0.94 - 2 * radius  # the shape and its shadow stay inside the picture
+        centre = 0.5 + room * (np.stack([drawn["y"], drawn["x"]]) - 0.5)
+        tint = 0.12 * (np.stack([drawn["tint/red"], drawn["tint/green"], drawn["tint/blue"]]) - 0.5)
         return {
             "label": pick("shape", self.classes),
             "colour": pick("colour", COLOURS),
             "background": pick("background", BACKGROUNDS),
-            "centre": centre.astype(np.float32),
+            "centre": centre.T.astype(np.float32),
             "radius": radius.astype(np.float32),
-            "angle": draws("angle", -0.4, 0.4).astype(np.float32),
-            "tint": (0.06 * np.stack([draws(f"tint/{i}", -1, 1) for i in range(3)], 1)).astype(np.float32),
+            "angle": (0.8 * (drawn["angle"] - 0.5)).astype(np.float32),
+            "tint": tint.T.astype(np.float32),
         }
 
 

@@ -1,0 +1,229 @@
+"""Samples of a trained GAN: one picture of many, single PNG files, or arrays in an NPZ file.
+
+    python launch/sample.py --workdir runs/x                        # the picture that training shows, of other latents
+    python launch/sample.py --workdir runs/x --number 100 --format png --output faces --truncation 0.7
+    python launch/sample.py --workdir runs/x --number 50000 --format npz --output samples.npz
+    python launch/sample.py --workdir runs/x --labels 0,1,2 --weights raw --step 3000
+
+The data that the run was trained on need not be there, nor as many devices. Sample i is made from a key of its own,
+folded from the seed and i. So it is the same whatever the number of samples, the batch size and the devices, but for
+the rounding of sums of another length.
+
+An NPZ file holds `samples`, uint8 [N,H,W,C] (points: float32 [N,D]), and of a conditional GAN `labels`, int32 [N].
+"""
+
+import pathlib
+import zipfile
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from absl import flags
+from tqdm import tqdm
+
+from gan_jax import cli
+from gan_jax.errors import InputError, TrainingFailure
+
+SUFFIX = {"grid": ".png", "png": "", "npz": ".npz"}
+WORKDIR = flags.DEFINE_string("workdir", None, "The run directory.")
+NUMBER = flags.DEFINE_integer("number", None, "How many samples; as many as in a picture of the run if not given.")
+FORMAT = flags.DEFINE_enum("format", "grid", sorted(SUFFIX), "One picture, N files 000000.png..., or one NPZ file.")
+OUTPUT = flags.DEFINE_string("output", None, "A folder, or a file name for grid and npz; in the run if not given.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an output that exists.")
+WEIGHTS = flags.DEFINE_enum("weights", "average", ["average", "raw"], "The generator's running average, or itself.")
+STEP = flags.DEFINE_integer("step", None, "Which checkpoint; the newest if not given.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the latents.")
+LABELS = flags.DEFINE_string("labels", None, "Classes to take in turn, as 3 or 0,1,2; all of them if not given.")
+TRUNCATION = flags.DEFINE_float("truncation", None, "Draw latents beyond this bound again; normal latents only.")
+BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Samples made at once.", lower_bound=1)
+flags.mark_flag_as_required("workdir")
+
+Batches = Iterator[tuple[np.ndarray, np.ndarray]]  # samples [n, ...] and their labels [n]
+
+
+def main(_):
+    from gan_jax.train import restore
+
+    if NUMBER.value is not None and NUMBER.value < 1:
+        raise InputError(f"--number={NUMBER.value} must be at least 1")
+    run = restore.load(pathlib.Path(WORKDIR.value), STEP.value)
+    told = restore.conditions(run)
+    if told - {"label"}:
+        raise InputError(f"config.gan='{run.config.gan}' makes its samples from data ({', '.join(told)}), not from noise")
+    check_truncation(run, TRUNCATION.value)
+    classes = parse_labels(LABELS.value, run.config.data.classes if "label" in told else 0)
+    number = NUMBER.value or run.config.preview
+    weights = WEIGHTS.value if hasattr(run.state, "average") else "raw"
+    name = f"step_{run.step:08d}_{weights}_seed_{SEED.value}"
+    place = destination(OUTPUT.value, pathlib.Path(WORKDIR.value) / "sampled", name, FORMAT.value, OVERWRITE.value)
+    batches = stream(run, number, classes, weights, SEED.value, TRUNCATION.value, BATCH_SIZE.value)
+    try:
+        if FORMAT.value == "grid":
+            save_grid(place, batches, run.config.data.domain)
+        elif FORMAT.value == "png":
+            save_files(place, batches)
+        else:
+            save_npz(place, batches, number, conditional="label" in told)
+    except OSError as error:
+        raise InputError(f"--output={place} cannot be written: {error.strerror or error}") from None
+    print(f"{number} samples of step {run.step}, {weights} weights, seed {SEED.value}: {place}")
+
+
+def parse_labels(text: str | None, classes: int) -> np.ndarray:
+    """The classes that samples are given in turn, int32 [k]: those in `text`, or all. `classes` is 0 without any."""
+    if text is None:
+        return np.arange(max(classes, 1), dtype=np.int32)
+    if not classes:
+        raise InputError(f"--labels={text}: this GAN is unconditional; leave --labels out")
+    labels = [part.strip() for part in text.split(",")]
+    if not all(label.isdecimal() and int(label) < classes for label in labels):
+        raise InputError(f"--labels={text}: the classes of this GAN are 0 to {classes - 1}, separated by commas")
+    return np.array([int(label) for label in labels], np.int32)
+
+
+def check_truncation(run, bound: float | None) -> None:
+    """Truncation is a property of the normal distribution; other latents have no tails."""
+    from gan_jax.contract import LatentGAN
+
+    if bound is None:
+        return
+    latent = run.config.model.get("latent")
+    if bound <= 0:
+        raise InputError(f"--truncation={bound} must be positive")
+    if latent != "normal" or not isinstance(run.stage.gan, LatentGAN):
+        raise InputError(
+            f"--truncation={bound} is for normal latents (config.model.latent); config.gan='{run.config.gan}' has {latent}"
+        )
+
+
+def destination(output: str | None, home: pathlib.Path, name: str, form: str, overwrite: bool) -> pathlib.Path:
+    """The file or folder to write: `output`, or `name` in the folder `output` or in `home`.
+
+    Raises:
+      InputError: if it exists, unless `overwrite`, or has the ending of another format.
+    """
+    path = pathlib.Path(output) if output else home / name
+    if path.suffix in (".png", ".npz") and path.suffix != SUFFIX[form]:
+        wanted = f"a name in {SUFFIX[form]}" if SUFFIX[form] else "a folder"
+        raise InputError(f"--output={output}: --format={form} writes {wanted}")
+    if form != "png" and path.suffix != SUFFIX[form]:
+        path = path / f"{name}{SUFFIX[form]}" if output else path.with_name(name + SUFFIX[form])
+    there = files_in(path) if form == "png" else [path] if path.exists() else []
+    if there and not overwrite:
+        raise InputError(f"{there[0]} exists; --overwrite replaces it, or name another --output")
+    for file in there if form == "png" else []:  # files are replaced, but a longer series would be mixed with this one
+        file.unlink()
+    return path
+
+
+def files_in(folder: pathlib.Path) -> list[pathlib.Path]:
+    """The numbered pictures of an earlier call."""
+    return sorted(folder.glob("[0-9][0-9][0-9][0-9][0-9][0-9]*.png"))
+
+
+def compile_sampler(run, seed: int, truncation: float | None) -> Callable:
+    """`make(state, indices [B], labels [B]) -> samples [B, ...]`, every sample from its own key."""
+    import jax
+    import jax.numpy as jnp
+
+    from gan_jax import contract, latents, parallel
+    from gan_jax.train import restore
+
+    gan, spec = run.stage.gan, restore.example_spec(run.config, run.stage)
+
+    def of_one(function):
+        """The same function of a single example instead of a batch of one."""
+
+        def single(key, example):
+            result = function(key, jax.tree.map(lambda leaf: leaf[None], example))
+            return jax.tree.map(lambda leaf: leaf[0], result)
+
+        return jax.vmap(single)
+
+    def latent(key, batch):
+        z = gan.latents(key, batch)
+        return z if truncation is None else latents.truncate(z, jax.random.fold_in(key, 1), truncation)
+
+    def make(state, indices, labels):
+        keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(seed), index))(indices)
+        batch = {name: jnp.zeros((len(indices), *leaf.shape), leaf.dtype) for name, leaf in spec.items()}
+        batch |= {"label": labels} if "label" in batch else {}
+        if not isinstance(gan, contract.LatentGAN):
+            return of_one(lambda key, example: gan.sample(state, example, key))(keys, batch)
+        z = jax.tree.map(parallel.constrain, of_one(latent)(keys, batch))
+        return gan.generate(state, z, batch)
+
+    rows = parallel.batch_sharding(run.mesh)
+    return jax.jit(make, in_shardings=(None, rows, rows))
+
+
+def stream(run, number: int, classes: np.ndarray, weights: str, seed: int, truncation, batch_size: int) -> Batches:
+    """Samples 0 to number - 1 in batches on the host; the last one is made whole and cut."""
+    import jax
+
+    from gan_jax import contract, parallel
+
+    state = contract.raw(run.state) if weights == "raw" else run.state
+    make = compile_sampler(run, seed, truncation)
+    shards = parallel.batch_shards(run.mesh)
+    size = -(-min(batch_size, number) // shards) * shards
+    with jax.set_mesh(run.mesh), tqdm(total=number, unit="sample", disable=None) as bar:
+        for start in range(0, number, size):
+            indices = np.arange(start, start + size)
+            labels = classes[indices % len(classes)]
+            count = min(size, number - start)
+            samples = np.asarray(jax.device_get(make(state, indices.astype(np.uint32), labels)))[:count]
+            if not np.isfinite(samples).all():
+                raise TrainingFailure(f"samples of step {run.step} are not finite numbers")
+            bar.update(count)
+            yield samples, labels[:count]
+
+
+def to_pixels(samples: np.ndarray) -> np.ndarray:
+    """Images float32 [n,H,W,C] in [-1,1] to uint8; anything else as it is."""
+    from gan_jax.data.transforms import to_uint8
+
+    return to_uint8(samples) if samples.ndim == 4 else samples
+
+
+def save_grid(path: pathlib.Path, batches: Batches, domain: str) -> None:
+    from gan_jax.data import display
+
+    samples = np.concatenate([samples for samples, _ in batches])
+    display.save_png(path, display.BY_DOMAIN[domain](samples, {}))
+
+
+def save_files(folder: pathlib.Path, batches: Batches) -> None:
+    """One file for each image: grey, RGB or RGBA."""
+    from gan_jax.data import display
+
+    number = 0
+    for samples, _ in batches:
+        if samples.ndim != 4 or samples.shape[-1] not in (1, 3, 4):
+            raise InputError(f"--format=png is for images of 1, 3 or 4 channels, not {samples.shape[1:]}; use npz")
+        for image in to_pixels(samples):
+            display.save_png(folder / f"{number:06d}.png", image[..., 0] if image.shape[-1] == 1 else image)
+            number += 1
+
+
+def save_npz(path: pathlib.Path, batches: Batches, number: int, conditional: bool) -> None:
+    """An NPZ file, written batch by batch: no more than one is ever in memory."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    given = []
+    with zipfile.ZipFile(partial, "w") as archive:
+        with archive.open("samples.npy", "w", force_zip64=True) as file:
+            for samples, labels in batches:
+                samples = np.ascontiguousarray(to_pixels(samples))
+                if not given:
+                    header = {"descr": samples.dtype.str, "fortran_order": False, "shape": (number, *samples.shape[1:])}
+                    np.lib.format.write_array_header_1_0(file, header)
+                file.write(samples.data)
+                given.append(labels)
+        if conditional:
+            with archive.open("labels.npy", "w") as file:
+                np.lib.format.write_array(file, np.concatenate(given))
+    partial.replace(path)
+
+
+if __name__ == "__main__":
+    cli.run(main)
