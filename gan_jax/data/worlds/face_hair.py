@@ -26,7 +26,7 @@ from gan_jax.data.worlds.face_geometry import (
 LIE = {  # top   side   line  bend  drop  part
     "bald": (0.00, 0.00, 0.00, 0.00, 0.0, 0.00),
     "buzz cut": (0.03, 0.02, -0.56, 0.60, 0.4, 0.00),
-    "short": (0.17, 0.07, -0.54, 0.35, 0.5, 0.30),
+    "short": (0.17, 0.07, -0.54, 0.38, 0.3, 0.24),
     "fringe": (0.16, 0.09, -0.34, 0.10, 0.5, 0.00),
     "spiky": (0.10, 0.05, -0.55, 0.30, 0.9, 0.00),
     "mohawk": (0.03, 0.02, -0.56, 0.50, 0.5, 0.00),
@@ -66,7 +66,7 @@ def on_arc(first, last, count, width, height, middle):
 
 def under_hat(face, y, shape):
     """What would stand out above a hat is hidden by it."""
-    return np.where(has(face, "hat", "none"), shape, np.maximum(shape, -0.45 - y))
+    return np.where(has(face, "hat", "none"), shape, draw.common(shape, -0.45 - y, 0.4))
 
 
 # Behind the head
@@ -139,7 +139,7 @@ def hair_around(sheet, face):
     x, y, pixel = sheet.locate(head(face))
     colour = hair_colour(face)
     locks = draw.common(volume(face, x, y), 0.84 * face["width"] - np.abs(x - 0.28 * face["yaw_sin"]), 0.15)
-    shape = draw.union(lying(face, x, y), np.maximum(locks, -0.4 - y), 0.12)
+    shape = draw.union(lying(face, x, y), draw.common(locks, -0.4 - y, 0.4), 0.12)
     shadow = (dark(colour), draw.ramp(x + 0.5 * y, 0.0, 1.0))
     sheet.paint(shape, pixel, colour, shadow, edge=dark(colour, 0.35), label=HAIR)
 

@@ -206,9 +206,16 @@ def beards(sheet, face):
     goatee = draw.ellipse(from_middle, from_mouth - 0.36, 0.26, 0.20)
     shape = np.where(has(face, "beard", "goatee"), goatee, draw.when(~has(face, "beard", "moustache"), full))
     colour, stubble = draw.blend(hair_colour(face), INK, 0.1), has(face, "beard", "stubble")
-    alpha = np.where(stubble, 0.26 * (1 - draw.ramp(full, -0.3, 0.0)), np.float32(1))
+    alpha = np.where(stubble, 0.36 * (1 - draw.ramp(full, -0.3, 0.0)), np.float32(1))
     shadow = (dark(colour), draw.ramp(x + y, 0.4, 1.4))
-    sheet.paint(shape, pixel, np.where(stubble, INK, colour), shadow, alpha=alpha, label=HAIR)
+    sheet.paint(
+        shape,
+        pixel,
+        np.where(stubble, draw.blend(shaded(face, 1.6), colour, 0.4), colour),
+        shadow,
+        alpha=alpha,
+        label=HAIR,
+    )
     lobes = draw.bow(np.abs(from_middle) - 0.14 * narrower, from_mouth + 0.135, 0.13 * narrower, np.float32(-0.03))
     sheet.paint(draw.when(~stubble, lobes - 0.075), pixel, colour, edge=dark(colour), label=HAIR)
 
