@@ -18,7 +18,7 @@ from functools import partial
 from unittest import mock
 
 import numpy as np
-from absl import flags
+from absl import flags, logging
 from ml_collections import config_flags
 
 from gan_jax import cli
@@ -40,6 +40,7 @@ def main(_):
     from gan_jax.train import loop
     from gan_jax.train import step as compiled
 
+    logging.set_verbosity(logging.WARNING)
     if OUTPUT.value is not None and BATCH.value is None:
         raise InputError("--output is for the picture of a batch: name its step with --batch")
     config, mesh = opened()
@@ -49,7 +50,7 @@ def main(_):
     with jax.set_mesh(mesh):
         key = compiled.root_key(config.seed, mesh)
         for start, stage in loop.spans(stages):
-            print(f"\n{stage.name}: steps {start:,} to {start + stage.steps:,}, {stage.batch_size} images a round")
+            print(f"\n{stage.name}: steps {start:,} to {start + stage.steps:,}, {stage.batch_size} examples a round")
             show(lines_of_stage(config, stage, key, mesh))
             sought = BATCH.value
             if sought is not None and start <= sought < start + stage.steps:
@@ -71,7 +72,7 @@ def opened():
         raise InputError("name what to describe: --config FILE.py or --workdir RUN, one of them")
     if WORKDIR.value is not None:
         config = load_config(pathlib.Path(WORKDIR.value))
-        return config, restore.local_mesh(config.mesh)
+        return config, restore.local_mesh(config)
     base.validate(CONFIG.value)
     return datasets.resolve(CONFIG.value), parallel.make_mesh(CONFIG.value.mesh)
 
@@ -134,13 +135,13 @@ def lines_of_program(stage, state, batch, key, mesh) -> Iterator[tuple[str, str]
     program = compiled.compile_step(stage.gan, state, batch, key, mesh)
     seconds = time.perf_counter() - begin
     flops = operations(program, stage, state, batch, key, mesh)
-    images = stage.batch_size * stage.gan.rounds
+    examples = stage.batch_size * stage.gan.rounds
     memory = program.memory_analysis()
     yield "operations", f"{readable(flops * mesh.size)}FLOP a step, {readable(flops)}FLOP on each of {mesh.size} device(s)"
-    yield "", f"{readable(flops * mesh.size / images)}FLOP for each of {images} images"
+    yield "", f"{readable(flops * mesh.size / examples)}FLOP for each of {examples} examples"
     if memory is not None:  # not every backend tells
         kept = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-        yield "memory of a device", f"{readable(kept + memory.temp_size_in_bytes)}B at most"
+        yield "memory of a device", f"{readable(kept + memory.temp_size_in_bytes)}B in all"
         yield "  arguments", f"{readable(memory.argument_size_in_bytes)}B: the state and a batch"
         yield "  outputs", f"{readable(memory.output_size_in_bytes)}B, {readable(memory.alias_size_in_bytes)}B of it in place"
         yield "  temporary", f"{readable(memory.temp_size_in_bytes)}B"

@@ -17,7 +17,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 
 import numpy as np
-from absl import flags
+from absl import flags, logging
 from tqdm import tqdm
 
 from gan_jax import cli
@@ -43,6 +43,7 @@ Batches = Iterator[tuple[np.ndarray, np.ndarray]]  # samples [n, ...] and their 
 def main(_):
     from gan_jax.train import restore
 
+    logging.set_verbosity(logging.WARNING)
     if NUMBER.value is not None and NUMBER.value < 1:
         raise InputError(f"--number={NUMBER.value} must be at least 1")
     run = restore.load(pathlib.Path(WORKDIR.value), STEP.value)

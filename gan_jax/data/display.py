@@ -61,7 +61,7 @@ def point_scatter(points: np.ndarray, real: np.ndarray | None = None, size: int 
     picture = np.broadcast_to(PAPER, (size, size, 3))
     for cloud, colour, radius in zip((real, points), (REAL, FAKE), RADII, strict=True):
         across, up = ((cloud - middle) / reach * 0.5 + 0.5).T
-        cover = _dots((1 - up) * (size - 1), across * (size - 1), size, radius * size, _opacity(len(cloud)))
+        cover = _dots((1 - up) * (size - 1), across * (size - 1), size, max(radius * size, 1.2), _opacity(len(cloud)))
         picture = picture * (1 - cover) + colour * cover
     return picture.round().astype(np.uint8)
 

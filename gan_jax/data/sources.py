@@ -239,6 +239,11 @@ def tfds_builder(name: str, data_dir: str = "", known: tuple[str, ...] = (), **o
             f"unknown dataset '{name}'.{hint} Choices: {own}https://www.tensorflow.org/datasets/catalog"
         ) from None
     except (ValueError, AssertionError, ImportError) as error:  # unknown configuration or version, missing package
+        if "File format is already set" in str(error):
+            raise InputError(
+                f"dataset '{name}' lies in {data_dir or '~/tensorflow_datasets'} already, but not as ArrayRecord; "
+                "name another folder with --data_dir"
+            ) from error
         raise InputError(f"dataset '{name}': {' '.join(str(error).split())}") from error
 
 

@@ -3,7 +3,6 @@
 import logging
 import math
 import pathlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import jax
@@ -11,6 +10,7 @@ import jax.numpy as jnp
 from jax.interpreters import partial_eval
 from ml_collections import ConfigDict
 
+from gan_jax import config as base
 from gan_jax import contract, parallel
 from gan_jax.contract import Batch, PyTree, Stage
 from gan_jax.data.datasets import pair
@@ -41,7 +41,7 @@ def load(workdir: pathlib.Path, step: int | None = None) -> Run:
     """
     config = load_config(workdir)
     stages = contract.load(config)
-    mesh = local_mesh(config.mesh)
+    mesh = local_mesh(config)
     folder = pathlib.Path(workdir) / "checkpoints"
     if not folder.is_dir():
         raise InputError(f"--workdir={workdir} has no checkpoints yet")
@@ -77,10 +77,10 @@ def stage_of(stages: tuple[Stage, ...], step: int) -> Stage:
     return next((stage for start, stage in loop.spans(stages) if step <= start + stage.steps), stages[-1])
 
 
-def local_mesh(axes: Mapping[str, int]) -> jax.sharding.Mesh:
+def local_mesh(config: ConfigDict) -> jax.sharding.Mesh:
     """A mesh of the devices there are, that splits the state as far as the run did and the devices allow."""
-    devices = jax.device_count()
-    parts = devices if axes["fsdp"] == -1 else math.gcd(axes["fsdp"], devices)
+    devices, parts = jax.device_count(), config.mesh.fsdp
+    parts = devices if parts == -1 else math.gcd(parts, devices)
     return parallel.make_mesh({"data": -1, "fsdp": parts})
 
 
@@ -89,9 +89,9 @@ def example_spec(config: ConfigDict, stage: Stage) -> dict[str, jax.ShapeDtypeSt
 
     The main array and the label; further fields of a world, which only `config.data.options` can ask for, are absent.
     """
-    data = config.data
-    resolution = pair(stage.data.get("resolution", data.resolution)) if data.domain == "image" else ()
-    spec = {data.domain: jax.ShapeDtypeStruct((*resolution, data.channels), jnp.float32)}
+    values = {**config.data.to_dict(), **stage.data}
+    data = ConfigDict({**values, "resolution": pair(values["resolution"])})
+    spec = {data.domain: jax.ShapeDtypeStruct(base.example_shape(data), jnp.float32)}
     return spec | ({"label": jax.ShapeDtypeStruct((), jnp.int32)} if data.classes else {})
 
 

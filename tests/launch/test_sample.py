@@ -12,8 +12,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from absl import flags
+from ml_collections import ConfigDict
 from PIL import Image
 
+from gan_jax import config as base
 from gan_jax import contract, parallel
 from gan_jax.data import datasets
 from gan_jax.errors import InputError, TrainingFailure
@@ -62,9 +64,9 @@ def images(tmp_path_factory):
     for number in range(48):
         path = place / "data" / "abc"[number % 3] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((16, 16, 3), number, np.uint8)).save(path)
-    config = experiments.get_config("dcgan")
-    config.data.update(name="folder", path=str(place / "data"), size=None)
+        Image.fromarray(np.full((8, 8, 3), 5 * number, np.uint8)).save(path)
+    config = experiments.get_config("gan")
+    config.data = base.data(name="folder", path=str(place / "data"))
     config.model.update(conditional=True, half_life=500.0)
     train(place / "run", config)
     shutil.rmtree(place / "data")
@@ -133,7 +135,7 @@ def test_what_is_no_run_or_no_checkpoint_is_refused(points, tmp_path):
 
 @pytest.mark.parametrize(("axes", "parts"), [((-1, 1), 1), ((2, 4), 4), ((1, -1), 8), ((1, 16), 8), ((1, 3), 1)])
 def test_the_mesh_here_splits_the_state_as_far_as_it_can(axes, parts):
-    mesh = restore.local_mesh({"data": axes[0], "fsdp": axes[1]})
+    mesh = restore.local_mesh(ConfigDict({"mesh": {"data": axes[0], "fsdp": axes[1]}}))
     assert dict(mesh.shape) == {"data": 8 // parts, "fsdp": parts}
 
 
@@ -151,19 +153,20 @@ def test_arrays_of_points(points, tmp_path):
 
 def test_arrays_of_images_without_the_data(images, tmp_path):
     made = arrays(images, tmp_path / "a.npz", "--number=20")
-    assert (made["samples"].shape, made["samples"].dtype) == ((20, 16, 16, 3), np.uint8)
+    assert (made["samples"].shape, made["samples"].dtype) == ((20, 8, 8, 3), np.uint8)
     assert made["samples"].std() > 1
     np.testing.assert_array_equal(made["labels"], np.arange(20) % 3)
     assert made["labels"].dtype == np.int32
 
 
-def test_a_sample_depends_on_the_seed_and_its_index_alone(points, images, tmp_path):
-    for run, tolerance in ((points, 1e-5), (images, 1)):
-        large = arrays(run, tmp_path / "large.npz", "--number=40", "--batch_size=40", "--overwrite")["samples"]
-        small = arrays(run, tmp_path / "small.npz", "--number=21", "--batch_size=8", "--overwrite")["samples"]
-        other = arrays(run, tmp_path / "other.npz", "--number=40", "--seed=1", "--overwrite")["samples"]
-        np.testing.assert_allclose(large[:21].astype(float), small.astype(float), atol=tolerance)
-        assert np.abs(large.astype(float) - other.astype(float)).max() > 2 * tolerance
+@pytest.mark.parametrize(("name", "rounding"), [("points", 1e-5), ("images", 1)])
+def test_a_sample_depends_on_the_seed_and_its_index_alone(name, rounding, tmp_path, request):
+    run = request.getfixturevalue(name)
+    large = arrays(run, tmp_path / "large.npz", "--number=40", "--batch_size=40")["samples"].astype(float)
+    small = arrays(run, tmp_path / "small.npz", "--number=21", "--batch_size=8")["samples"].astype(float)
+    other = arrays(run, tmp_path / "other.npz", "--number=40", "--seed=1")["samples"].astype(float)
+    np.testing.assert_allclose(large[:21], small, atol=rounding)
+    assert np.abs(large[:21] - small).mean() < 0.01 * np.abs(large - other).mean()
 
 
 def test_on_one_device(images, tmp_path):

@@ -23,7 +23,7 @@ def check(fields: Iterable[str], known: Iterable[str], resolution: tuple[int, in
     """Raises InputError where a world is asked for a field or a resolution that it does not have."""
     table = dict.fromkeys(known)
     for field in fields:
-        choose(field, table, "field (config.data.fields)")
+        choose(field, table, "field (config.data.options.fields)")
     if resolution is not None and (len(resolution) != 2 or min(resolution) < 4):
         raise InputError(f"resolution must be (height, width) of at least 4 pixels, got {tuple(resolution)}")
 

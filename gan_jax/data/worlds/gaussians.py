@@ -49,8 +49,8 @@ class Gaussians:
     domain: ClassVar[str] = "point"
 
     def __post_init__(self):
-        choose(self.kind, dict.fromkeys(KINDS), "kind of point set (config.data.kind)")
-        choose(self.preset, PRESETS, "preset (config.data.preset)")
+        choose(self.kind, dict.fromkeys(KINDS), "kind of point set (config.data.options.kind)")
+        choose(self.preset, PRESETS, "preset (config.data.options.preset)")
         draw.check(self.fields, FIELDS)
         lengths = {len(self.means), len(self.stds), len(self.weights)}
         if len(lengths) != 1 or min((*self.stds, *self.weights), default=0) <= 0:
@@ -111,7 +111,7 @@ class Gaussians:
         InputError for the swiss roll, whose density is an integral.
         """
         if self.kind == "swiss_roll":
-            raise InputError("kind 'swiss_roll' (config.data.kind) has no density in closed form: take ring or grid")
+            raise InputError("kind 'swiss_roll' (config.data.options.kind) has no density in closed form: take ring or grid")
         centres, spread = self.centres, self.spread
         squares = ((np.asarray(points, np.float64)[:, None] - centres) ** 2).sum(-1)  # [n,k]
         dimension = centres.shape[1]

@@ -99,7 +99,7 @@ class Shapes:
     def __post_init__(self):
         draw.check(self.fields, FIELDS, self.resolution)
         for name in self.only:
-            choose(name, SHAPES, "class of shapes (config.data.only)")
+            choose(name, SHAPES, "class of shapes (config.data.options.only)")
 
     def __len__(self) -> int:
         return self.size
