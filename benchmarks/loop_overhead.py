@@ -2,24 +2,24 @@
 
     python benchmarks/loop_overhead.py
 
-Both are timed in this one run, in turns, so that a machine that slows down slows both. The loop reads data, keeps the
-metrics, writes its log and checks for preemption; pictures and checkpoints are off. Bare is the same compiled program
-on one batch, again and again. Time is read where a line of the log is written, because there the device has been waited
-for; the first lines, which contain compilation, are left out. The aim is a ratio of at most 1.05.
+The loop reads data, keeps the metrics, writes its log and looks for preemption; pictures and checkpoints are off. Bare
+is the same compiled program on one batch, again and again. They take turns within one training: whenever a line of the
+log is written, where the device has been waited for, as many bare steps follow. So a machine that is slow for a while
+is slow for both, and the ratio is the median of the ratios of neighbours. The first lines, which hold compilation, are
+left out. The aim is at most 1.05.
 """
 
 import contextlib
 import datetime
 import importlib.util
 import io
-import itertools
 import os
 import pathlib
 import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 from unittest import mock
 
 import jax
@@ -32,10 +32,9 @@ from gan_jax.train import loop
 from gan_jax.train import step as compiled
 
 EXPERIMENTS = pathlib.Path(__file__).parents[1] / "experiments"
-TURNS = 3
 WARM = 2  # lines of the log that are not timed
-LINES = 5  # that are, in each turn
-SETTINGS = {  # steps between two lines of the log: about a second
+LINES = 12  # that are
+SETTINGS = {  # steps between two lines of the log: a second or two on two cores
     "gan": {"log_every": 1_000},
     "dcgan": {"log_every": 20, "data": {"size": 2_048}},
 }
@@ -52,23 +51,27 @@ def configure(name: str, **changes) -> ConfigDict:
     return datasets.resolve(config)
 
 
-def loop_times(config: ConfigDict) -> list[float]:
-    """Seconds per step between the lines of the log of a training."""
-    clock = []
+def loop_times(config: ConfigDict, between: Callable = lambda: None) -> list[tuple[float, object]]:
+    """Seconds per step for every line of the log of a training, each with what `between()` gave after it."""
+    times = []
 
     class Timed(loop.Writer):
+        since = 0.0
+
         def scalars(self, step, values):
             super().scalars(step, values)
-            clock.append(time.perf_counter())
+            seconds = (time.perf_counter() - self.since) / config.log_every
+            times.append((seconds, between()))
+            self.since = time.perf_counter()
 
     silence = contextlib.redirect_stdout(io.StringIO())
     with mock.patch.object(loop, "Writer", Timed), tempfile.TemporaryDirectory() as folder, silence:
         loop.train(config, contract.load(config), pathlib.Path(folder))
-    return [(after - before) / config.log_every for before, after in itertools.pairwise(clock[WARM - 1 :])]
+    return times[WARM:]
 
 
-def bare_times(config: ConfigDict) -> Iterator[list[float]]:
-    """The same of the compiled step alone, as often as asked."""
+def bare_step(config: ConfigDict) -> Callable[[], float]:
+    """A function that runs as many bare steps as lie between two lines of the log, and gives the seconds of one."""
     (stage,) = contract.load(config)
     mesh = parallel.make_mesh(config.mesh)
     size = config.steps_per_call
@@ -78,25 +81,16 @@ def bare_times(config: ConfigDict) -> Iterator[list[float]]:
         batch = next(iter(loader.calls([(0, size)])))
         state = compiled.begin(stage.gan, key, batch, 0, mesh, None)
         advance = compiled.compile_step(stage.gan, state, loader.spec(size), key, mesh)
-    while True:
-        times = []
-        for _ in range(LINES + 1):
-            begin = time.perf_counter()
-            for _ in range(config.log_every // size):
-                state, metrics = advance(state, batch, key)
-            jax.block_until_ready(metrics)
-            times.append((time.perf_counter() - begin) / config.log_every)
-        yield times[1:]
 
+    def seconds() -> float:
+        nonlocal state
+        begin = time.perf_counter()
+        for _ in range(config.log_every // size):
+            state, metrics = advance(state, batch, key)
+        jax.block_until_ready(metrics)
+        return (time.perf_counter() - begin) / config.log_every
 
-def compare(config: ConfigDict) -> tuple[float, float]:
-    """Median seconds per step, of the loop and bare, in turns."""
-    looped, bare, alone = [], [], bare_times(config)
-    for _ in range(TURNS):
-        bare += next(alone)
-        looped += loop_times(config)
-    bare += next(alone)
-    return statistics.median(looped), statistics.median(bare)
+    return seconds
 
 
 def heading() -> str:
@@ -117,10 +111,15 @@ def main() -> None:
     flags.FLAGS.mark_as_parsed()  # grain reads one
     parallel.initialize()  # as launch/main.py does: with it comes the preemption service, whose cost is the loop's
     print(heading())
-    print(f"{'experiment':<12}{'bare step':>12}{'in the loop':>14}{'ratio':>8}")
+    print(
+        f"{'experiment':<12}{'bare step':>12}{'in the loop':>14}{'ratio':>8}   quarter to three quarters of the ratios"
+    )
     for name, changes in SETTINGS.items():
-        looped, bare = compare(configure(name, **changes))
-        print(f"{name:<12}{1e3 * bare:>9.3f} ms{1e3 * looped:>11.3f} ms{looped / bare:>8.3f}", flush=True)
+        config = configure(name, **changes)
+        times = loop_times(config, bare_step(config))
+        looped, bare = (1e3 * statistics.median(column) for column in zip(*times, strict=True))
+        low, ratio, high = statistics.quantiles([inside / alone for inside, alone in times], n=4)
+        print(f"{name:<12}{bare:>9.3f} ms{looped:>11.3f} ms{ratio:>8.3f}   {low:.3f} to {high:.3f}", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python benchmarks/steps_per_call.py
 
-Steps per second of experiments/gan.py in the training loop, for several values of `steps_per_call`, measured in turns in
-this one run as benchmarks/loop_overhead.py does. The results of training are the same for all of them.
+Steps per second of experiments/gan.py in the training loop, for several values of `steps_per_call`, measured in turns
+in this one run, as benchmarks/loop_overhead.py does. What is learned is the same for all of them.
 """
 
 import statistics
@@ -24,7 +24,8 @@ def main() -> None:
     times = {size: [] for size in SIZES}
     for _ in range(TURNS):
         for size in SIZES:
-            times[size] += loop_times(configure("gan", log_every=1_000, steps_per_call=size))
+            config = configure("gan", log_every=1_000, steps_per_call=size)
+            times[size] += [seconds for seconds, _ in loop_times(config)]
     rates = {size: 1 / statistics.median(found) for size, found in times.items()}
     print(f"{'steps_per_call':<16}{'steps/s':>10}{'ratio':>8}")
     for size, rate in rates.items():

@@ -71,9 +71,7 @@ def get_config(variant="default"):
             config.data.update(resolution=16, size=64)
             config.model.update(g_width=4, d_width=4, latent_size=8)
         case _:
-            raise base.unknown_variant(
-                variant, "mnist", "mnist_conditional", "cifar10", "lsun", "folder", "smoke"
-            )
+            raise base.unknown_variant(variant, "mnist", "mnist_conditional", "cifar10", "lsun", "folder", "smoke")
     return config
 
 

@@ -7,6 +7,7 @@ SIGTERM are passed on. If a process fails the others are stopped, and its exit s
 """
 
 import argparse
+import math
 import os
 import pathlib
 import signal
@@ -17,7 +18,7 @@ import threading
 import time
 
 MAIN = pathlib.Path(__file__).with_name("main.py")
-GRACE = 15.0  # seconds between asking the others to stop and stopping them: they may wait for the one that failed
+GRACE = 15.0  # seconds that processes have to end by themselves, as they may be waiting for one that will not answer
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -28,11 +29,12 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if not options.arguments:
         parser.error("name a training after --, e.g. -- --config experiments/gan.py:smoke --workdir runs/x")
-    started = []  # the processes; known to the handler of signals before the first of them exists
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda number, frame: forward(number, started))
-    start(options.processes, options.devices, options.arguments, started)
-    return watch(started)
+    cluster = Cluster()
+    for number in (signal.SIGINT, signal.SIGTERM):  # before there is a process that could outlive us
+        signal.signal(number, lambda number, frame: cluster.forward(number))
+    for command in commands(options.processes, options.arguments):
+        cluster.start(command, {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(options.devices)})
+    return cluster.wait()
 
 
 def positive(text: str) -> int:
@@ -41,23 +43,10 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def start(processes: int, devices: int, arguments: list[str], started: list[subprocess.Popen]) -> None:
-    """Starts them all, in sessions of their own: Ctrl-C on a terminal reaches them through us, and only once."""
-    environment = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(devices)}
+def commands(processes: int, arguments: list[str]) -> list[list[str]]:
+    """The command line of each process."""
     joined = ["--distributed", f"--coordinator=127.0.0.1:{free_port()}", f"--processes={processes}"]
-    for process in range(processes):
-        command = [sys.executable, str(MAIN), *arguments, *joined, f"--process={process}"]
-        started.append(
-            subprocess.Popen(
-                command,
-                env=environment,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                errors="replace",
-                start_new_session=True,
-            )
-        )
+    return [[sys.executable, str(MAIN), *arguments, *joined, f"--process={i}"] for i in range(processes)]
 
 
 def free_port() -> int:
@@ -66,39 +55,59 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
-def watch(started: list[subprocess.Popen]) -> int:
-    """Prints what they say until all have ended; the first exit status that is not 0, or 0."""
-    printers = [threading.Thread(target=relay, args=item) for item in enumerate(started)]
-    for printer in printers:
+class Cluster:
+    """Processes that end together."""
+
+    def __init__(self):
+        self.processes, self.printers, self.deadline = [], [], math.inf
+
+    def start(self, command: list[str], environment: dict[str, str]) -> None:
+        """One more, in a session of its own: Ctrl-C on a terminal reaches it through us, and only once."""
+        process = subprocess.Popen(
+            command,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+        printer = threading.Thread(target=relay, args=(len(self.processes), process), daemon=True)
         printer.start()
-    status, deadline = 0, None
-    while running := [process for process in started if process.poll() is None]:
-        if deadline is None and (status := failure(started)):
-            forward(signal.SIGTERM, started)
-            deadline = time.monotonic() + GRACE
-        if deadline is not None and time.monotonic() > deadline:
-            for process in running:
-                process.kill()
-        time.sleep(0.05)
-    for printer in printers:
-        printer.join()
-    return status or failure(started)
+        self.processes.append(process)
+        self.printers.append(printer)
 
+    def forward(self, number: int) -> None:
+        """Passes a signal on. SIGTERM asks to save and leave, which takes its time; SIGINT does not."""
+        if number == signal.SIGINT:
+            self.deadline = min(self.deadline, time.monotonic() + GRACE)
+        for process in self.processes:
+            if process.poll() is None:
+                process.send_signal(number)
 
-def forward(number: int, started: list[subprocess.Popen]) -> None:
-    for process in started:
-        if process.poll() is None:
-            process.send_signal(number)
+    def wait(self) -> int:
+        """Until all have ended; the first exit status that is not 0, or 0."""
+        status = 0
+        while running := [process for process in self.processes if process.poll() is None]:
+            if not status and (status := self.failure()):
+                self.deadline = min(self.deadline, time.monotonic() + GRACE)
+                self.forward(signal.SIGTERM)
+            if time.monotonic() > self.deadline:
+                for process in running:
+                    process.kill()
+            time.sleep(0.05)
+        for printer in self.printers:
+            printer.join(timeout=GRACE)  # a child of a process may hold its output open
+        return status or self.failure()
 
-
-def failure(started: list[subprocess.Popen]) -> int:
-    """The exit status of a process that has failed, as a shell gives it; 0 if none has."""
-    codes = [process.poll() for process in started]
-    code = next((code for code in codes if code), 0)
-    return 128 - code if code < 0 else code  # -9 is "killed by signal 9", in a shell 137
+    def failure(self) -> int:
+        """The exit status of a process that has failed, as a shell gives it; 0 if none has."""
+        code = next((process.returncode for process in self.processes if process.poll()), 0)
+        return 128 - code if code < 0 else code  # -9 is "killed by signal 9", in a shell 137
 
 
 def relay(number: int, process: subprocess.Popen) -> None:
+    """Prints what a process says, line by line."""
     for line in process.stdout:
         print(f"[{number}] {line}", end="" if line.endswith("\n") else "\n", flush=True)
 

@@ -137,14 +137,15 @@ def lines_of_program(stage, state, batch, key, mesh) -> Iterator[tuple[str, str]
     flops = operations(program, stage, state, batch, key, mesh)
     examples = stage.batch_size * stage.gan.rounds
     memory = program.memory_analysis()
-    yield "operations", f"{readable(flops * mesh.size)}FLOP a step, {readable(flops)}FLOP on each of {mesh.size} device(s)"
+    yield "operations", f"{readable(flops * mesh.size)}FLOP a step, of which each device does {readable(flops)}FLOP"
     yield "", f"{readable(flops * mesh.size / examples)}FLOP for each of {examples} examples"
     if memory is not None:  # not every backend tells
-        kept = memory.argument_size_in_bytes + memory.output_size_in_bytes - memory.alias_size_in_bytes
-        yield "memory of a device", f"{readable(kept + memory.temp_size_in_bytes)}B in all"
-        yield "  arguments", f"{readable(memory.argument_size_in_bytes)}B: the state and a batch"
-        yield "  outputs", f"{readable(memory.output_size_in_bytes)}B, {readable(memory.alias_size_in_bytes)}B of it in place"
-        yield "  temporary", f"{readable(memory.temp_size_in_bytes)}B"
+        arguments, outputs = memory.argument_size_in_bytes, memory.output_size_in_bytes
+        in_place, temporary = memory.alias_size_in_bytes, memory.temp_size_in_bytes
+        yield "memory of a device", f"{readable(arguments + outputs - in_place + temporary)}B in all"
+        yield "  arguments", f"{readable(arguments)}B: the state and a batch"
+        yield "  outputs", f"{readable(outputs)}B, {readable(in_place)}B of it in place"
+        yield "  temporary", f"{readable(temporary)}B"
     yield "compile time", f"{seconds:.1f} s"
 
 

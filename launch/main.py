@@ -47,7 +47,10 @@ def main(arguments):
     place = pathlib.Path(WORKDIR.value) if WORKDIR.value else workdir.fresh(config.gan)
     workdir.prepare(place, config)
     speak = print if jax.process_index() == 0 else (lambda *args, **kwargs: None)
-    speak(f"{config.gan} on {config.data.name}, {jax.device_count()} x {jax.devices()[0].device_kind}: {place}", flush=True)
+    speak(
+        f"{config.gan} on {config.data.name}, {jax.device_count()} x {jax.devices()[0].device_kind}: {place}",
+        flush=True,
+    )
     step = loop.train(config, stages, place)
     total = sum(stage.steps for stage in stages)
     if step < total:

@@ -49,7 +49,7 @@ def main(_):
     run = restore.load(pathlib.Path(WORKDIR.value), STEP.value)
     told = restore.conditions(run)
     if told - {"label"}:
-        raise InputError(f"config.gan='{run.config.gan}' makes its samples from data ({', '.join(told)}), not from noise")
+        raise InputError(f"'{run.config.gan}' makes its samples from data ({', '.join(told)}), not from noise")
     check_truncation(run, TRUNCATION.value)
     classes = parse_labels(LABELS.value, run.config.data.classes if "label" in told else 0)
     number = NUMBER.value or run.config.preview
@@ -92,7 +92,7 @@ def check_truncation(run, bound: float | None) -> None:
         raise InputError(f"--truncation={bound} must be positive")
     if latent != "normal" or not isinstance(run.stage.gan, LatentGAN):
         raise InputError(
-            f"--truncation={bound} is for normal latents (config.model.latent); config.gan='{run.config.gan}' has {latent}"
+            f"--truncation={bound} is for normal latents; those of this run are {latent} (config.model.latent)"
         )
 
 

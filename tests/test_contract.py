@@ -117,7 +117,9 @@ def test_no_key_is_used_twice(run, name):
 @every_gan
 def test_no_two_leaves_share_a_buffer(trained, name):
     _, state, _ = trained(name)
-    places = [shard.data.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state) for shard in leaf.addressable_shards]
+    places = [
+        shard.data.unsafe_buffer_pointer() for leaf in jax.tree.leaves(state) for shard in leaf.addressable_shards
+    ]
     assert len(places) == len(set(places))
 
 
@@ -214,5 +216,7 @@ def test_every_key_of_the_model_is_read(name):
 
     contract.load(Config())
     flat = ConfigDict(config.model).to_dict()
-    keys = {f"{a}.{b}" if isinstance(v, dict) else a for a, v in flat.items() for b in (v if isinstance(v, dict) else [0])}
+    keys = {
+        f"{a}.{b}" if isinstance(v, dict) else a for a, v in flat.items() for b in (v if isinstance(v, dict) else [0])
+    }
     assert not keys - read, "keys that nothing reads"

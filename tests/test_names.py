@@ -63,7 +63,18 @@ def test_every_variant_that_is_announced_exists(paper):
 
 @pytest.mark.parametrize("paper", PAPERS)
 def test_a_paper_knows_nothing_of_the_world(paper):
-    allowed = {"config", "contract", "errors", "latents", "losses", "penalties", "optimizers", "reconstruction", "augment", "pools"}
+    allowed = {
+        "config",
+        "contract",
+        "errors",
+        "latents",
+        "losses",
+        "penalties",
+        "optimizers",
+        "reconstruction",
+        "augment",
+        "pools",
+    }
     allowed |= {"layers", "nets", "gans"}
     used = {name.split(".")[1] for name in imports(ROOT / f"gan_jax/gans/{paper}.py") if name.startswith("gan_jax.")}
     assert used <= allowed

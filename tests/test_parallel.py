@@ -12,7 +12,8 @@ from gan_jax.errors import InputError
 
 
 @pytest.mark.parametrize(
-    ("axes", "shape"), [({"data": -1, "fsdp": 1}, (8, 1)), ({"data": 2, "fsdp": -1}, (2, 4)), ({"data": 4, "fsdp": 2}, (4, 2))]
+    ("axes", "shape"),
+    [({"data": -1, "fsdp": 1}, (8, 1)), ({"data": 2, "fsdp": -1}, (2, 4)), ({"data": 4, "fsdp": 2}, (4, 2))],
 )
 def test_mesh_shapes(axes, shape):
     mesh = parallel.make_mesh(axes)
@@ -34,7 +35,12 @@ def test_batches_must_divide():
 
 
 def test_fsdp_splits_large_leaves_and_only_those():
-    state = {"large": jnp.zeros((3, 256, 128)), "small": jnp.zeros((8,)), "odd": jnp.zeros((331, 331)), "step": jnp.int32(0)}
+    state = {
+        "large": jnp.zeros((3, 256, 128)),
+        "small": jnp.zeros((8,)),
+        "odd": jnp.zeros((331, 331)),
+        "step": jnp.int32(0),
+    }
     split = parallel.state_sharding(state, parallel.make_mesh({"data": 2, "fsdp": 4}))
     assert split["large"].spec == P(None, "fsdp", None)
     assert split["small"].spec == split["odd"].spec == split["step"].spec == P()

@@ -32,7 +32,12 @@ def start(workdir, processes=1, devices=1, experiment="experiments/dcgan.py:smok
     command = [sys.executable, "launch/main.py", "--config", experiment, *settings, f"--workdir={workdir}"]
     started = []
     for process in range(processes):
-        joined = ["--distributed", f"--coordinator=127.0.0.1:{port}", f"--processes={processes}", f"--process={process}"]
+        joined = [
+            "--distributed",
+            f"--coordinator=127.0.0.1:{port}",
+            f"--processes={processes}",
+            f"--process={process}",
+        ]
         started.append(
             subprocess.Popen(
                 command + (joined if processes > 1 else []),

@@ -53,7 +53,9 @@ def assert_same(one, other):
 def stopped(config, stages, workdir, calls):
     """The same training, told to stop after so many calls."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Checkpoints, "preempted", lambda self: (setattr(self, "_calls", self._calls + 1), self._calls)[1] >= calls)
+        patch.setattr(
+            Checkpoints, "preempted", lambda self: (setattr(self, "_calls", self._calls + 1), self._calls)[1] >= calls
+        )
         loop.train(config, stages, workdir)
 
 

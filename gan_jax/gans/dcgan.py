@@ -165,7 +165,9 @@ def stages(config) -> tuple[Stage, ...]:
     """One stage: the classical game between the convolutional pair."""
     model, dtype = config.model, jnp.dtype(config.dtype)
     if config.data.domain != "image":
-        raise InputError(f"config.gan='dcgan' makes images, and dataset '{config.data.name}' holds {config.data.domain}s")
+        raise InputError(
+            f"config.gan='dcgan' makes images, and dataset '{config.data.name}' holds {config.data.domain}s"
+        )
     if model.kernel not in UP:
         raise InputError(f"config.model.kernel={model.kernel} must be 4 or 5")
     shape = base.example_shape(config.data)

@@ -106,4 +106,6 @@ class Checkpoints:
         except Exception as error:
             reason = str(error).strip().split("\n")[0][:300]
             last = self.steps()[-1:] or ["none"]
-            raise TrainingFailure(f"cannot write a checkpoint in {self.folder}: {reason} (last good one: {last[0]})") from error
+            raise TrainingFailure(
+                f"cannot write a checkpoint in {self.folder}: {reason} (last good one: {last[0]})"
+            ) from error

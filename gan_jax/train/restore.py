@@ -61,7 +61,8 @@ def load(workdir: pathlib.Path, step: int | None = None) -> Run:
                     return Run(config, candidate, stage, state, mesh, key)
     finally:
         saved.close()
-    raise InputError(f"--workdir={workdir}: {f'checkpoint {step}' if step is not None else 'no checkpoint'} can be read")
+    which = "no checkpoint can be read" if step is None else f"checkpoint {step} cannot be read"
+    raise InputError(f"--workdir={workdir}: {which}")
 
 
 def _candidates(steps: list[int], step: int | None, workdir: pathlib.Path) -> list[int]:

@@ -4,7 +4,6 @@ import json
 import pathlib
 import sys
 import time
-from collections.abc import Callable
 
 import numpy as np
 from tqdm import tqdm
@@ -12,14 +11,15 @@ from tqdm import tqdm
 from gan_jax.data import display
 from gan_jax.errors import InputError, choose
 
-
 LONGEST_LINES = 2**20  # bytes at the end of the log that surely hold two of its lines
 
 
 class Writer:
     """Writes from process 0; on the others every call does nothing."""
 
-    def __init__(self, workdir: pathlib.Path, *, mirrors: tuple[str, ...] = (), config: dict | None = None, active: bool):
+    def __init__(
+        self, workdir: pathlib.Path, *, mirrors: tuple[str, ...] = (), config: dict | None = None, active: bool
+    ):
         self.active = active
         if not active:
             self._mirrors = []

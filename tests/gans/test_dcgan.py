@@ -63,7 +63,8 @@ def test_experiments_build_the_published_networks(variant, g, d):
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "k"), [(32, 32, 3), (64, 64, 4), (28, 28, 2), (96, 160, 4), (8, 8, 1), (1024, 512, 7), (48, 80, 3)]
+    ("height", "width", "k"),
+    [(32, 32, 3), (64, 64, 4), (28, 28, 2), (96, 160, 4), (8, 8, 1), (1024, 512, 7), (48, 80, 3)],
 )
 def test_any_size_that_is_base_times_a_power_of_two(height, width, k):
     assert levels(height, width) == k
@@ -91,12 +92,18 @@ def test_shapes_and_range(shape, kernel):
 def test_resolutions_between_the_layers():
     generator, discriminator = Generator((64, 64, 3), width=2), Discriminator(width=2)
     variables = made_by(generator, z(2))[1]
-    _, seen = generator.apply(variables, z(2), train=True, mutable=["batch_stats", "intermediates"], capture_intermediates=True)
+    _, seen = generator.apply(
+        variables, z(2), train=True, mutable=["batch_stats", "intermediates"], capture_intermediates=True
+    )
     sides = [leaf[0].shape[1] for name, leaf in flat(seen["intermediates"]) if "ConvTranspose" in name]
     assert sorted(sides) == [8, 16, 32, 64]
     variables = made_by(discriminator, images(64, 64, 3, batch=2))[1]
     _, seen = discriminator.apply(
-        variables, images(64, 64, 3, batch=2), train=True, mutable=["batch_stats", "intermediates"], capture_intermediates=True
+        variables,
+        images(64, 64, 3, batch=2),
+        train=True,
+        mutable=["batch_stats", "intermediates"],
+        capture_intermediates=True,
     )
     sides = [leaf[0].shape[1] for name, leaf in flat(seen["intermediates"]) if name.startswith("Conv")]
     assert sorted(sides) == [4, 8, 16, 32]
@@ -127,7 +134,9 @@ def test_losses_of_players_that_say_nothing():
     batch = {"image": jax.random.uniform(jax.random.key(0), (8, 16, 16, 3), minval=-1.0)}
     state = game.init(jax.random.key(1), batch)
     last = next(name for name in state.d.params if name.startswith("Dense"))
-    silent = state.d.replace(params={**state.d.params, last: {"kernel": jnp.zeros_like(state.d.params[last]["kernel"])}})
+    silent = state.d.replace(
+        params={**state.d.params, last: {"kernel": jnp.zeros_like(state.d.params[last]["kernel"])}}
+    )
     _, line = game.discriminator_move(state.g, (silent, state.memory), batch, jax.random.key(2))
     assert float(line["loss/d"]) == pytest.approx(1.386294, abs=1e-5)
     _, line = game.generator_move(state.g, silent, batch, jax.random.key(2))
@@ -162,7 +171,11 @@ def test_labels_reach_every_layer():
     generator = Generator((16, 16, 1), width=4, hidden=(8,))
     noise, label = z(2, 8), jnp.eye(2)
     params = made_by(generator, noise, label)[1]["params"]
-    depths = {path[-2].key: leaf.shape[-2] for path, leaf in jax.tree_util.tree_leaves_with_path(params) if path[-1].key == "kernel"}
+    depths = {
+        path[-2].key: leaf.shape[-2]
+        for path, leaf in jax.tree_util.tree_leaves_with_path(params)
+        if path[-1].key == "kernel"
+    }
     assert depths == {"Dense_0": 8 + 2, "Dense_1": 8 + 2, "ConvTranspose_0": 8 + 2, "ConvTranspose_1": 4 + 2}
 
 

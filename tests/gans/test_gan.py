@@ -36,7 +36,9 @@ def test_the_generator_starts_from_the_mean_image():
     module = gan.Generator((4, 4, 1))
     params = module.init(jax.random.key(1), jnp.zeros((1, 100)), train=False)["params"]
     started = gan.output_at_pixel_means(params, images)
-    made = module.apply({"params": started}, jnp.zeros((1, 100)), train=False)  # hidden biases are 0, so only the output's
+    made = module.apply(
+        {"params": started}, jnp.zeros((1, 100)), train=False
+    )  # hidden biases are 0, so only the output's
     np.testing.assert_allclose(made[0], images.mean(axis=0), atol=1e-5)
 
 
@@ -149,7 +151,9 @@ def test_no_penalty_costs_nothing():
     batch, rng = ring(jax.random.key(0)), jax.random.key(1)
     plain, zero = game(), game(penalty="r1", penalty_weight=0.0)
     state = plain.init(jax.random.key(2), batch)
-    jax.tree.map(np.testing.assert_array_equal, plain.train_step(state, batch, rng)[0], zero.train_step(state, batch, rng)[0])
+    jax.tree.map(
+        np.testing.assert_array_equal, plain.train_step(state, batch, rng)[0], zero.train_step(state, batch, rng)[0]
+    )
 
 
 def test_relativistic_generators_see_the_data():
@@ -248,7 +252,9 @@ def test_the_minimax_generator_saturates(seed):
     def ratio(d):
         def norm(played):
             probe = dataclasses.replace(played, g_tx=optax.sgd(1.0))
-            moved, _ = probe.generator_move(state.g.replace(opt=probe.g_tx.init(state.g.params)), d, ring(key, 256), key)
+            moved, _ = probe.generator_move(
+                state.g.replace(opt=probe.g_tx.init(state.g.params)), d, ring(key, 256), key
+            )
             return optax.global_norm(jax.tree.map(jnp.subtract, moved.params, state.g.params))
 
         return float(norm(minimax) / norm(plain))

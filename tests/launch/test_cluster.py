@@ -1,7 +1,7 @@
 """launch/cluster.py: processes that are one training, and that end together."""
 
 import json
-import os
+import re
 import signal
 import subprocess
 import sys
@@ -14,6 +14,7 @@ from tests.launch.test_sample import program
 from tests.launch.test_scripts import ENVIRONMENT, run
 
 COMMAND = [sys.executable, "launch/cluster.py", "--processes=2", "--devices=2", "--"]
+LISTEN = "while :; do sleep 0.05; done"
 ENDLESS = ["--config.steps=1000000", "--config.save_every=0", "--config.log_every=5", "--config.sample_every=0"]
 
 
@@ -51,31 +52,29 @@ def test_signals_reach_every_process(tmp_path, number):
         (saved,) = [path.name for path in (tmp_path / "checkpoints").iterdir() if path.name.isdigit()]
         assert f"[0] told to stop: saved step {saved} of 1000000" in said
     else:
-        assert cluster.returncode != 0
+        assert cluster.returncode in (130, 137)  # one may wait for the other until it is killed
         assert "interrupted" in said
 
 
-def watched(capsys, *commands):
-    """Exit status and output of a cluster of other commands."""
-    with program("cluster") as cluster:
-        cluster.GRACE = 1.0
-        started = [
-            subprocess.Popen(["bash", "-c", command], stdout=subprocess.PIPE, text=True, start_new_session=True)
-            for command in commands
-        ]
-        return cluster.watch(started), capsys.readouterr().out, started
+def watched(capsys, *scripts):
+    """Exit status, output and processes of a cluster of shell scripts."""
+    with program("cluster") as module:
+        module.GRACE = 1.0
+        cluster = module.Cluster()
+        for script in scripts:
+            cluster.start(["bash", "-c", script], {})
+        return cluster.wait(), capsys.readouterr().out, cluster.processes
 
 
 def test_the_first_failure_is_the_status_and_ends_the_others(capsys):
-    began = time.monotonic()
-    status, said, _ = watched(capsys, "trap 'echo told; exit 0' TERM; sleep 60 & wait", "sleep 0.3; exit 7")
+    status, said, started = watched(capsys, f"trap 'echo told; exit 0' TERM; {LISTEN}", "sleep 0.3; exit 7")
     assert status == 7
     assert said == "[0] told\n"
-    assert time.monotonic() - began < 30
+    assert started[0].returncode == 0
 
 
 def test_who_does_not_listen_is_killed(capsys):
-    status, _, started = watched(capsys, "trap '' TERM; while :; do sleep 0.1; done", "sleep 0.3; exit 7")
+    status, _, started = watched(capsys, f"trap '' TERM; {LISTEN}", "sleep 0.3; exit 7")
     assert status == 7
     assert started[0].returncode == -signal.SIGKILL
 
@@ -98,16 +97,13 @@ def test_mistakes(arguments):
     assert "error:" in answer.stderr
 
 
-def test_devices_and_flags_of_the_processes(monkeypatch):
+def test_flags_of_the_processes():
     with program("cluster") as cluster:
-        started = []
-        monkeypatch.setattr(cluster, "MAIN", "-c")
-        shown = "import os, sys; print(os.environ['JAX_NUM_CPU_DEVICES'], *sys.argv[1:])"
-        cluster.start(2, 3, [shown, "--workdir=x"], started)
-        said = [process.communicate()[0].split() for process in started]
-    port = said[0][3].removeprefix("--coordinator=127.0.0.1:")
+        first, second = cluster.commands(2, ["--config=x.py", "--workdir=y"])
+    assert first[:-1] == second[:-1]
+    assert (first[-1], second[-1]) == ("--process=0", "--process=1")
+    assert first[1] == str(experiments.ROOT / "launch/main.py")
+    assert first[2:5] == ["--config=x.py", "--workdir=y", "--distributed"]
+    (port,) = [re.fullmatch(r"--coordinator=127\.0\.0\.1:(\d+)", word)[1] for word in first if "coord" in word]
     assert 0 < int(port) < 2**16
-    for process, words in enumerate(said):
-        joined = ["--distributed", f"--coordinator=127.0.0.1:{port}", "--processes=2", f"--process={process}"]
-        assert words == ["3", "--workdir=x", *joined]
-    assert os.environ.get("JAX_NUM_CPU_DEVICES") != "3"
+    assert "--processes=2" in first

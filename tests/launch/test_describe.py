@@ -69,15 +69,15 @@ def test_fsdp_divides_the_state(capsys):
 
 
 def test_operations_are_those_of_all_devices_and_all_rounds(capsys):
-    one, two, three = (
-        number(described(capsys, config("gan"), f"--config.model.rounds={rounds}")["operations"]) for rounds in (1, 2, 3)
+    """Also where the rounds are a loop, whose body XLA counts once."""
+    one, four = (
+        number(described(capsys, config("gan"), f"--config.model.rounds={rounds}")["operations"]) for rounds in (1, 4)
     )
-    np.testing.assert_allclose(three - two, two - one, rtol=0.05)  # a round of the critic
     macs = 2 * 32 + 32 * 32 + 32 * 2  # of a pass of the generator, and within 3 % of the discriminator's
     critic = 7 * 2 * macs * 64  # a sample; forward and twice as much back, on data and on samples
     generator = 5 * 2 * macs * 64  # a sample and its logit; back to the input of the one, twice as much in the other
-    np.testing.assert_allclose(two - one, critic, rtol=0.35)  # the rest is element by element, and the optimiser
-    np.testing.assert_allclose(one, critic + generator, rtol=0.35)
+    np.testing.assert_allclose(one, critic + generator, rtol=0.35)  # the rest is element by element, and the optimiser
+    np.testing.assert_allclose((four - one) / 3, critic, rtol=0.35)
 
 
 def test_memory_and_time(capsys):

@@ -49,7 +49,10 @@ def pictures(folder, *modes, size=(16, 16)):
         (["--config", DCGAN, "--config.data.name=facs"], ["facs", "faces", "shapes", "folder"]),
         (["--config", "experiments/dcgan.py:smok"], ["smok", "smoke"]),
         (["--config", DCGAN, "--config.data.resolution=33"], ["33", "base x 2^k"]),
-        (["--config", DCGAN, "--config.model.conditional=True", "--config.data.options={'fields':('image',)}"], ["labels"]),
+        (
+            ["--config", DCGAN, "--config.model.conditional=True", "--config.data.options={'fields':('image',)}"],
+            ["labels"],
+        ),
     ],
 )
 def test_wrong_names_and_values(arguments, said, tmp_path):
@@ -66,12 +69,15 @@ def test_a_batch_that_does_not_divide(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+FOLDER = ["--config", "experiments/dcgan.py:folder", "--config.steps=6", "--config.batch_size=4", "--config.preview=4"]
+
+
 def test_folders_that_cannot_be_used(tmp_path):
     (tmp_path / "empty").mkdir()
     mixed = pictures(tmp_path / "mixed", "RGB", "RGB", "L")
     broken = pictures(tmp_path / "broken", "RGB", "RGB")
     (broken / "2.png").write_bytes((broken / "1.png").read_bytes()[:20])
-    folder = ["--config", DCGAN, "--config.data.name=folder", "--config.data.size=None", f"--workdir={tmp_path / 'run'}"]
+    folder = [*FOLDER, f"--workdir={tmp_path / 'run'}"]
     assert "empty" in refused(*folder, f"--config.data.path={tmp_path / 'empty'}")
     assert "config.data.channels" in refused(*folder, f"--config.data.path={mixed}")
     assert "2.png" in refused(*folder, f"--config.data.path={broken}")
@@ -80,9 +86,9 @@ def test_folders_that_cannot_be_used(tmp_path):
 
 def test_grey_images_that_are_not_square(tmp_path):
     folder = pictures(tmp_path / "scans", *["L"] * 8, size=(24, 40))
-    arguments = ["--config", DCGAN, "--config.data.name=folder", f"--config.data.path={folder}", "--config.data.size=None"]
-    arguments += ["--config.data.resolution=(24, 40)", "--config.preview=4", f"--workdir={tmp_path / 'run'}"]
-    code, _, error = launch(*arguments)
+    code, _, error = launch(
+        *FOLDER, f"--config.data.path={folder}", "--config.model.d_width=4", f"--workdir={tmp_path / 'run'}"
+    )
     assert code == 0, error
     with Image.open(tmp_path / "run/samples/step_00000006.png") as grid:
         assert grid.width > grid.height

@@ -1,4 +1,4 @@
-"""launch/sample.py and what it stands on: a run directory that is only looked at, on other devices, without its data."""
+"""launch/sample.py, and what it stands on: a run that is only looked at, on other devices and without its data."""
 
 import contextlib
 import dataclasses
@@ -6,6 +6,7 @@ import importlib.util
 import pathlib
 import shutil
 import sys
+from unittest import mock
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ from gan_jax.data import datasets
 from gan_jax.errors import InputError, TrainingFailure
 from gan_jax.train import loop, restore, workdir
 from tests import experiments
-from tests.launch.test_scripts import run
+from tests.launch import test_scripts
 
 
 @contextlib.contextmanager
@@ -40,8 +41,9 @@ def program(name):
 
 def call(name, *arguments):
     """What `python launch/<name>.py <arguments>` does, in this process."""
-    with program(name) as module:
-        module.main(flags.FLAGS([name, *map(str, arguments)]))
+    command = [name, *map(str, arguments)]
+    with program(name) as module, mock.patch.object(sys, "argv", command):  # overrides of a config are looked up there
+        module.main(flags.FLAGS(command))
 
 
 def train(place, config):
@@ -117,7 +119,7 @@ def test_a_damaged_checkpoint_is_passed_over_and_stays_where_it_is(points, tmp_p
     before = contents(tmp_path / "run")
     assert restore.load(tmp_path / "run").step == 3
     assert "checkpoint 6" in caplog.text
-    with pytest.raises(InputError, match="checkpoint 6 can be read"):
+    with pytest.raises(InputError, match="checkpoint 6 cannot be read"):
         restore.load(tmp_path / "run", 6)
     assert contents(tmp_path / "run") == before
 
@@ -172,7 +174,7 @@ def test_a_sample_depends_on_the_seed_and_its_index_alone(name, rounding, tmp_pa
 def test_on_one_device(images, tmp_path):
     here = arrays(images, tmp_path / "8.npz", "--number=12")["samples"]
     command = [sys.executable, "launch/sample.py", f"--workdir={images}", "--number=12", "--format=npz"]
-    answer = run(*command, f"--output={tmp_path}/1.npz", JAX_NUM_CPU_DEVICES="1")
+    answer = test_scripts.run(*command, f"--output={tmp_path}/1.npz", JAX_NUM_CPU_DEVICES="1")
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout == f"12 samples of step 6, average weights, seed 0: {tmp_path}/1.npz\n"
     np.testing.assert_allclose(np.load(tmp_path / "1.npz")["samples"].astype(float), here.astype(float), atol=1)
@@ -319,7 +321,7 @@ def test_truncation_is_refused_where_it_means_nothing(points, images, tmp_path):
             sample.check_truncation(run, 0.0)
         uniform = dataclasses.replace(run, config=run.config.copy_and_resolve_references())
         uniform.config.model.latent = "uniform"
-        with pytest.raises(InputError, match=r"normal latents .*has uniform"):
+        with pytest.raises(InputError, match=r"normal latents.* are uniform"):
             sample.check_truncation(uniform, 0.5)
         with pytest.raises(InputError, match="normal latents"):
             sample.check_truncation(dataclasses.replace(run, stage=run.stage._replace(gan=Noise())), 0.5)
@@ -360,7 +362,7 @@ def test_wrong_formats_and_places(points, images, tmp_path):
 
 def test_a_mistake_is_one_line(tmp_path):
     command = [sys.executable, "launch/sample.py", f"--workdir={tmp_path}"]
-    answer = run(*command)
+    answer = test_scripts.run(*command)
     assert answer.returncode == 2
     assert answer.stderr == f"error: --workdir={tmp_path} is not a run directory: it has no config.json\n"
 

@@ -156,10 +156,12 @@ def test_gke_agrees_with_itself(jobset):
 @pytest.mark.parametrize(("main", "told", "status"), [("exit 0", False, 0), ("exit 4", False, 4), (None, True, 143)])
 def test_gke_restarts_what_was_told_to_stop(jobset, fakes, tmp_path, main, told, status):
     """The container's shell: main's own status, but a failure after SIGTERM, which main has been given time for."""
-    saves = f"trap 'sleep 0.3; touch {tmp_path}/saved; exit 0' TERM; touch {tmp_path}/runs; while :; do sleep 0.05; done"
+    trap = f"trap 'sleep 0.3; touch {tmp_path}/saved; exit 0' TERM"
+    saves = f"{trap}; touch {tmp_path}/runs; while :; do sleep 0.05; done"
     fakes("python", also=main or saves)
     (container,) = jobset["spec"]["replicatedJobs"][0]["template"]["spec"]["template"]["spec"]["containers"]
-    environment = {**ENVIRONMENT, "PATH": fakes.path, "COORDINATOR": "c:1", "PROCESSES": "2", "JOB_COMPLETION_INDEX": "1"}
+    given = {"COORDINATOR": "c:1", "PROCESSES": "2", "JOB_COMPLETION_INDEX": "1"}
+    environment = {**ENVIRONMENT, **given, "PATH": fakes.path}
     shell = subprocess.Popen([*container["command"], *container["args"]], env=environment)
     if told:
         while not (tmp_path / "runs").exists():

@@ -111,7 +111,9 @@ class Gaussians:
         InputError for the swiss roll, whose density is an integral.
         """
         if self.kind == "swiss_roll":
-            raise InputError("kind 'swiss_roll' (config.data.options.kind) has no density in closed form: take ring or grid")
+            raise InputError(
+                "kind 'swiss_roll' (config.data.options.kind) has no density in closed form: take ring or grid"
+            )
         centres, spread = self.centres, self.spread
         squares = ((np.asarray(points, np.float64)[:, None] - centres) ** 2).sum(-1)  # [n,k]
         dimension = centres.shape[1]

@@ -1,0 +1,73 @@
+"""Minibatch features against hand-computed values."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gan_jax.layers.conditional import concat_label
+from gan_jax.layers.maxout import Maxout, uniform
+from gan_jax.layers.statistics import MinibatchDiscrimination, minibatch_stddev
+
+
+def test_stddev_of_constant_maps():
+    """Maps of 0 to 7: groups {0, 2, 4, 6} and {1, 3, 5, 7} have a variance of 5; neighbours {0..3} one of 5/4."""
+    x = jnp.broadcast_to(jnp.arange(8.0).reshape(8, 1, 1, 1), (8, 4, 4, 2))
+    strided, neighbours = minibatch_stddev(x), minibatch_stddev(x, neighbours=True)
+    assert strided.shape == (8, 4, 4, 3)
+    np.testing.assert_array_equal(strided[..., :2], x)
+    np.testing.assert_allclose(strided[..., 2], 5**0.5, rtol=1e-6)
+    np.testing.assert_allclose(neighbours[..., 2], 1.25**0.5, rtol=1e-6)
+
+
+def test_stddev_goes_to_its_own_group():
+    x = (
+        jnp.zeros((8, 1, 1, 1)).at[jnp.array([1, 3])].set(1.0)
+    )  # both in the second strided group, and the first quarter
+    np.testing.assert_allclose(minibatch_stddev(x)[:, 0, 0, 1], jnp.tile(jnp.array([1e-4, 0.5]), 4), atol=1e-6)
+    expected = jnp.repeat(jnp.array([0.5, 1e-4]), 4)
+    np.testing.assert_allclose(minibatch_stddev(x, neighbours=True)[:, 0, 0, 1], expected, atol=1e-6)
+
+
+def test_stddev_of_equal_examples_is_small_and_has_a_gradient():
+    x = jnp.ones((4, 2, 2, 1))
+    np.testing.assert_allclose(minibatch_stddev(x)[..., -1], 1e-4, rtol=1e-5)
+    assert np.isfinite(jax.grad(lambda x: minibatch_stddev(x).sum())(x)).all()
+
+
+def test_minibatch_discrimination_by_hand():
+    layer = MinibatchDiscrimination(kernels=1, dims=2)
+    x = jnp.array([[0.0], [1.0], [3.0]])
+    params = {"tensor": {"kernel": jnp.array([[1.0, -2.0]])}, "bias": jnp.array([-1.0])}  # distances are 3 |x_i - x_j|
+    made = layer.apply({"params": params}, x)
+    e = np.exp
+    np.testing.assert_allclose(made[:, 1], np.array([e(-3) + e(-9), e(-3) + e(-6), e(-9) + e(-6)]) - 1, rtol=1e-5)
+    np.testing.assert_array_equal(made[:, :1], x)
+
+
+def test_minibatch_discrimination_shapes_and_start():
+    layer = MinibatchDiscrimination()
+    variables = layer.init(jax.random.key(0), jnp.ones((4, 7)))
+    assert layer.apply(variables, jnp.ones((4, 7))).shape == (4, 107)
+    np.testing.assert_allclose(
+        layer.apply(variables, jnp.ones((4, 7)))[:, 7:], 2.0, rtol=1e-6
+    )  # three equal others, - 1
+
+
+def test_maxout():
+    layer = Maxout(2, 3)
+    kernel = jnp.array([[1.0, -1.0, 2.0, 0.5, 0.0, -3.0]])
+    params = {"Dense_0": {"kernel": kernel, "bias": jnp.zeros(6)}}
+    np.testing.assert_allclose(layer.apply({"params": params}, jnp.array([[1.0], [-1.0]])), [[2.0, 0.5], [1.0, 3.0]])
+    drawn = uniform(0.05)(jax.random.key(0), (10_000,))
+    assert float(drawn.min()) == pytest.approx(-0.05, abs=1e-4)
+    assert float(drawn.max()) == pytest.approx(0.05, abs=1e-4)
+
+
+def test_labels_are_appended():
+    x, label = jnp.zeros((2, 3, 3, 1)), jnp.eye(2)
+    made = concat_label(x, label)
+    assert made.shape == (2, 3, 3, 3)
+    np.testing.assert_array_equal(made[1, 2, 0], [0.0, 0.0, 1.0])
+    np.testing.assert_array_equal(concat_label(jnp.ones((2, 1)), label), [[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
+    assert concat_label(x) is x
