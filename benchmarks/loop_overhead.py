@@ -35,7 +35,7 @@ EXPERIMENTS = pathlib.Path(__file__).parents[1] / "experiments"
 WARM = 2  # lines of the log that are not timed
 LINES = 12  # that are
 SETTINGS = {  # steps between two lines of the log: a second or two on two cores
-    "gan": {"log_every": 1_000},
+    "gan": {"log_every": 500},
     "dcgan": {"log_every": 20, "data": {"size": 2_048}},
 }
 

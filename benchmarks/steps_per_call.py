@@ -24,7 +24,7 @@ def main() -> None:
     times = {size: [] for size in SIZES}
     for _ in range(TURNS):
         for size in SIZES:
-            config = configure("gan", log_every=1_000, steps_per_call=size)
+            config = configure("gan", log_every=300, steps_per_call=size)
             times[size] += [seconds for seconds, _ in loop_times(config)]
     rates = {size: 1 / statistics.median(found) for size, found in times.items()}
     print(f"{'steps_per_call':<16}{'steps/s':>10}{'ratio':>8}")

@@ -41,11 +41,11 @@ def test_wrong_names_are_answered_with_the_choices():
             contract.load(changed)
     changed = config.copy_and_resolve_references()
     changed.gan = "dcgam"
-    with pytest.raises(InputError, match="dcgam.*dcgan"):
+    with pytest.raises(InputError, match=r"dcgam.*dcgan"):
         contract.load(changed)
     changed = config.copy_and_resolve_references()
     changed.model.g_optimizer.name = "adma"
-    with pytest.raises(InputError, match="adma.*adam"):
+    with pytest.raises(InputError, match=r"adma.*adam"):
         contract.load(changed)
 
 

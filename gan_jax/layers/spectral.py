@@ -1,8 +1,8 @@
 """Spectral normalisation (Miyato, Kataoka, Koyama, Yoshida, 2018, arXiv:1802.05957, algorithm 1).
 
-`SpectralDense` and `SpectralConv` take the arguments of flax's layers, so a network that has its layers as values can be
-given either. The vector of the power iteration lives in a collection of its own, "spectral", and moves exactly when a
-caller lets that collection change: once a round, however often the network is called.
+`SpectralDense` and `SpectralConv` take the arguments of flax's layers, so a network that has its layers as values can
+be given either. The vector of the power iteration lives in a collection of its own, "spectral", and moves exactly when
+a caller lets that collection change: once a round, however often the network is called.
 """
 
 import jax.numpy as jnp

@@ -113,13 +113,17 @@ class Progress:
     """How far, how fast, how long still: a bar on a terminal, a line for every line of the log elsewhere."""
 
     def __init__(self, done: int, total: int, *, active: bool):
-        self._total, self._started, self._first = total, time.monotonic(), done
+        self._total, self._done = total, done
+        self._started, self._first = 0.0, done  # set by the first call, whose time is mostly that of compiling
         self._active = active
         self._bar = None
         if active and sys.stderr.isatty():
             self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, smoothing=0.1)
 
     def advance(self, steps: int) -> None:
+        self._done += steps
+        if not self._started:
+            self._started, self._first = time.monotonic(), self._done
         if self._bar is not None:
             self._bar.update(steps)
 
@@ -131,9 +135,9 @@ class Progress:
         if self._bar is not None:
             self._bar.set_postfix_str(shown, refresh=False)
             return
-        rate = (step - self._first) / max(time.monotonic() - self._started, 1e-9)
-        left = (self._total - step) / max(rate, 1e-9)
-        print(f"step {step}/{self._total}  {shown}  {rate:.3g} steps/s  {_clock(left)} left", flush=True)
+        rate = (step - self._first) / (time.monotonic() - self._started)
+        speed = f"  {rate:.3g} steps/s  {_clock((self._total - step) / rate)} left" if rate else ""
+        print(f"step {step}/{self._total}  {shown}{speed}", flush=True)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -182,8 +182,8 @@ def test_labels_reach_every_layer():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_it_learns_shapes(seed):
-    """A thousand steps on grey 16x16 shapes. Real: the mean image within .08 and a standard deviation that is not that of
-    a collapsed generator (the sheet's bounds for digits of the same size); a game whose batch norm is broken has both
+    """A thousand steps on grey 16x16 shapes: the mean image within .08 and a standard deviation that is not that of a
+    collapsed generator (the sheet's bounds for digits of the same size); a game whose batch norm is broken has both
     losses near 0 together, mean errors of .5 and more, and a deviation near 0."""
     config = experiments.get_config("dcgan")
     config.update(seed=seed, batch_size=64, steps=1000)

@@ -132,7 +132,7 @@ def test_rounds_consume_their_own_minibatches():
 def test_every_loss_can_be_played(loss):
     played = game(loss=loss)
     batch = ring(jax.random.key(0))
-    state, metrics = jax.jit(played.train_step)(played.init(jax.random.key(2), batch), batch, jax.random.key(1))
+    _, metrics = jax.jit(played.train_step)(played.init(jax.random.key(2), batch), batch, jax.random.key(1))
     assert all(np.isfinite(value) for value in metrics.values())
 
 
@@ -243,7 +243,7 @@ def test_a_gradient_penalty_finds_every_mode(seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_the_minimax_generator_saturates(seed):
-    """Against a discriminator that is 500 steps ahead, the gradient of minimax is a small part of the non-saturating one
+    """Against a discriminator 500 steps ahead, the gradient of minimax is a small part of the non-saturating one
     (.02 to .10 measured); at the start, with logits near 0, they are alike."""
     plain, minimax = game(widths=(128, 128, 128)), game(widths=(128, 128, 128), loss="minimax")
     key = jax.random.key(seed)

@@ -1,4 +1,4 @@
-"""What a person sees who makes a mistake: one line that says which, a status that is not 0, and nothing half-written."""
+"""What a person sees who makes a mistake: one line, a status that is not 0, and nothing half-written."""
 
 import os
 import pathlib

@@ -25,7 +25,7 @@ def inputs(k, height=5, width=7, channels=3, features=4):
 
 
 @pytest.mark.parametrize(
-    ("k", "stride", "padding"), [c for c in itertools.product([1, 3, 4, 5, (3, 4)], [1, 2, 3, 4], PADDINGS)]
+    ("k", "stride", "padding"), list(itertools.product([1, 3, 4, 5, (3, 4)], [1, 2, 3, 4], PADDINGS))
 )
 def test_values(k, stride, padding):
     x, kernel = inputs(k)

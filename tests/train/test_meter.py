@@ -31,5 +31,5 @@ def test_an_interrupted_window_has_the_same_mean():
 def test_what_is_no_number_is_named(bad):
     meter = Meter()
     meter.add(10, {"loss/d": jnp.array([1.0, 1.0]), "loss/g": jnp.array([1.0, bad])})
-    with pytest.raises(TrainingFailure, match="loss/g is .* at step 12"):
+    with pytest.raises(TrainingFailure, match=r"loss/g is .* at step 12"):
         meter.read()

@@ -67,7 +67,10 @@ def test_tensorboard_mirror(tmp_path):
 
 def test_a_line_where_there_is_no_terminal(capsys):
     progress = Progress(0, 100, active=True)
-    progress.advance(10)
+    progress.advance(5)
+    progress.line(5, {"loss/d": 2.5})
+    assert capsys.readouterr().out == "step 5/100  loss/d 2.5\n"  # nothing is known of the speed yet
+    progress.advance(5)
     progress.line(10, {"loss/d": 1.25})
     out = capsys.readouterr().out
     assert out.startswith("step 10/100  loss/d 1.25")
