@@ -48,9 +48,9 @@ def get_config(variant="default"):
         case "mnist":
             config.data = base.data(name="mnist", on_device=True)
         case "mnist_conditional":
-            config.steps, config.batch_size = 100 * 390, 128
-            config.data = base.data(name="mnist", on_device=True)
-            radford2015(config.model, l2=2.5e-5)
+            config.steps, config.batch_size = 200 * 195, 128  # epochs of 390 minibatches, two to a step
+            config.data = base.data(name="mnist", split="train[:50000]", on_device=True)
+            radford2015(config.model, l2=2.5e-5, decay_begin=100 * 195, decay_steps=100 * 195)
             config.model.update(g_width=64, d_width=64, hidden=(1024,), affine=False, conditional=True)
         case "cifar10":
             config.steps, config.log_every, config.sample_every, config.save_every = 100_000, 100, 5_000, 5_000
@@ -75,9 +75,9 @@ def get_config(variant="default"):
     return config
 
 
-def radford2015(model, l2):
+def radford2015(model, **optimizer):
     """The settings of the authors' Theano code; `l2` is the weight of its penalty on all parameters."""
     model.update(kernel=5, norm_units=True, epsilon=1e-8, latent="uniform", updates="alternating", rounds=2)
     model.half_life = 0.0
-    model.g_optimizer = base.optimizer("adam", 2e-4, b1=0.5, b2=0.999, l2=l2)
-    model.d_optimizer = base.optimizer("adam", 2e-4, b1=0.5, b2=0.999, l2=l2)
+    model.g_optimizer = base.optimizer("adam", 2e-4, b1=0.5, b2=0.999, **optimizer)
+    model.d_optimizer = base.optimizer("adam", 2e-4, b1=0.5, b2=0.999, **optimizer)

@@ -43,9 +43,11 @@ def data(**keys) -> ConfigDict:
     return section
 
 
-def optimizer(name: str, learning_rate: float, b1: float = 0.9, b2: float = 0.999, l2: float = 0.0) -> ConfigDict:
+def optimizer(name: str, learning_rate: float, b1: float = 0.9, b2: float = 0.999, **others) -> ConfigDict:
     """A section that describes an optimiser; `gan_jax/optimizers.py` says what the keys mean."""
-    return ConfigDict({"name": name, "learning_rate": learning_rate, "b1": b1, "b2": b2, "l2": l2})
+    section = {"name": name, "learning_rate": learning_rate, "b1": b1, "b2": b2}
+    section |= {"l2": 0.0, "decay_begin": 0, "decay_steps": 0}
+    return ConfigDict(section | others)
 
 
 def defaults(gan: str) -> ConfigDict:

@@ -1,9 +1,10 @@
 """Optimisers by name, with one vocabulary, so that a player's optimiser can be exchanged from the command line.
 
-Every section in a config has the same five keys: `name`, `learning_rate`, `b1` (momentum, or the decay of the first
-moment), `b2` (the decay of the second moment) and `l2` (added to the gradient as `l2 * parameter`, before the
-optimiser sees it: the penalty `l2 / 2 * |parameter|^2` of old code, not AdamW's decay). A key that an optimiser has no
-use for is ignored.
+Every section in a config has the same keys: `name`, `learning_rate`, `b1` (momentum, or the decay of the first moment)
+and `b2` (the decay of the second moment); `l2`, added to the gradient as `l2 * parameter` before the optimiser sees it
+(the penalty `l2 / 2 * |parameter|^2` of old code, not AdamW's decay); and `decay_begin` and `decay_steps`: from update
+`decay_begin` on the rate falls linearly to 0 in so many updates, 0 for never. A key that an optimiser has no use for is
+ignored.
 """
 
 from collections.abc import Callable
@@ -12,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gan_jax.errors import choose
+from gan_jax.errors import InputError, choose
 
 
 def adam(learning_rate, b1: float, b2: float) -> optax.GradientTransformation:
@@ -65,5 +66,10 @@ BY_NAME: dict[str, Callable] = {
 def build(section, key: str = "optimizer") -> optax.GradientTransformation:
     """The optimiser that a config section describes; `key` names the section in errors."""
     make = choose(section.name, BY_NAME, f"optimiser (config.model.{key}.name)")
-    tx = make(section.learning_rate, b1=section.b1, b2=section.b2)
+    rate, begin, steps = section.learning_rate, section.decay_begin, section.decay_steps
+    if steps:
+        if make is goodfellow_sgd:
+            raise InputError(f"config.model.{key}.decay_steps must be 0: goodfellow_sgd has a decay of its own")
+        rate = optax.linear_schedule(rate, 0.0, steps, begin)
+    tx = make(rate, b1=section.b1, b2=section.b2)
     return optax.chain(optax.add_decayed_weights(section.l2), tx) if section.l2 else tx

@@ -73,6 +73,19 @@ def test_optimisers_share_one_vocabulary(name):
     assert float(moved.params["w"].max()) < 1.0  # downhill
 
 
+def test_a_rate_that_falls_to_zero():
+    tx = optimizers.build(base.optimizer("sgd", 1.0, b1=0.0, decay_begin=2, decay_steps=4))
+    net = contract.Net(params={"w": jnp.zeros(())}, stats={}, opt=tx.init({"w": jnp.zeros(())}))
+    moves = []
+    for _ in range(7):
+        before = float(net.params["w"])
+        net, _ = contract.descend(net, tx, lambda params: (params["w"], ({}, None)))
+        moves.append(before - float(net.params["w"]))
+    assert moves == pytest.approx([1.0, 1.0, 1.0, 0.75, 0.5, 0.25, 0.0], abs=1e-6)
+    with pytest.raises(InputError, match="decay of its own"):
+        optimizers.build(base.optimizer("goodfellow_sgd", 0.1, decay_steps=4))
+
+
 def test_differences_name_the_keys():
     old, new = experiments.get_config("gan"), experiments.get_config("gan")
     new.model.loss = "hinge"
