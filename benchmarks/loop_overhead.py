@@ -52,7 +52,11 @@ def configure(name: str, **changes) -> ConfigDict:
 
 
 def loop_times(config: ConfigDict, between: Callable = lambda: None) -> list[tuple[float, object]]:
-    """Seconds per step for every line of the log of a training, each with what `between()` gave after it."""
+    """Seconds per step for every line of the log of a training, each with what `between()` gave after it.
+
+    Raises:
+      SystemExit: if the training was told to stop before all was measured.
+    """
     times = []
 
     class Timed(loop.Writer):
@@ -66,7 +70,9 @@ def loop_times(config: ConfigDict, between: Callable = lambda: None) -> list[tup
 
     silence = contextlib.redirect_stdout(io.StringIO())
     with mock.patch.object(loop, "Writer", Timed), tempfile.TemporaryDirectory() as folder, silence:
-        loop.train(config, contract.load(config), pathlib.Path(folder))
+        steps = loop.train(config, contract.load(config), pathlib.Path(folder))
+    if steps < config.steps:
+        raise SystemExit(f"told to stop at step {steps} of {config.steps}: nothing is measured")
     return times[WARM:]
 
 

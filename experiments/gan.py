@@ -20,7 +20,7 @@ def get_config(variant="default"):
     config.steps, config.batch_size, config.steps_per_call = 4_000, 256, 50
     config.log_every, config.sample_every, config.save_every = 200, 500, 1_000
     config.preview = 2_048
-    config.data = base.data(name="gaussians", options=base.dict(kind="ring", std=0.05))
+    config.data = base.data(name="gaussians", on_device=True, options=base.dict(kind="ring", std=0.05))
     config.model = base.dict(
         nets="mlp",  # "goodfellow2014" for the networks of the paper
         widths=(128, 128, 128),

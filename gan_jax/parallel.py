@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
+from ml_collections import ConfigDict
 
 from gan_jax.errors import InputError
 
@@ -59,7 +60,7 @@ def _free_port() -> int:
         return probe.getsockname()[1]
 
 
-def make_mesh(axes: Mapping[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
+def make_mesh(axes: Mapping[str, int] | ConfigDict, devices: Sequence[jax.Device] | None = None) -> Mesh:
     """A mesh over these devices, all by default. One of the sizes in `axes` (`data`, `fsdp`) may be -1: what is left.
 
     Raises:

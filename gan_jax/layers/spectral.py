@@ -10,6 +10,8 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 from jax import lax, random
 
+from gan_jax.layers.conv import Padding, conv
+
 
 def unit(x):
     """x / |x|, and zero for zero."""
@@ -60,7 +62,7 @@ class SpectralConv(nn.Module):
     features: int
     kernel_size: tuple[int, int]
     strides: tuple[int, int] = (1, 1)
-    padding: object = "SAME"
+    padding: Padding = "SAME"
     use_bias: bool = True
     kernel_init: Initializer = nn.initializers.lecun_normal()
     dtype: Dtype = jnp.float32
@@ -69,8 +71,7 @@ class SpectralConv(nn.Module):
     def __call__(self, x):
         kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
         kernel = normalised(self, kernel).astype(self.dtype)
-        layout = ("NHWC", "HWIO", "NHWC")
-        y = lax.conv_general_dilated(x.astype(self.dtype), kernel, self.strides, self.padding, dimension_numbers=layout)
+        y = conv(x.astype(self.dtype), kernel, self.strides, self.padding)
         return y + _bias(self, y.ndim) if self.use_bias else y
 
 

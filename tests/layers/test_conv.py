@@ -9,13 +9,17 @@ import pytest
 from flax import linen as nn
 from jax import lax
 
-from gan_jax.layers.conv import ConvTranspose, conv_transpose
+from gan_jax.layers.conv import NARROW, Conv, ConvTranspose, conv, conv_transpose
 
 PADDINGS = ["SAME", "VALID", ((2, 3), (2, 3)), ((1, 2), (1, 2)), ((2, 2), (1, 3))]
 
 
 def reference(x, kernel, strides, padding):
     return lax.conv_transpose(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+
+
+def strided(x, kernel, strides, padding):
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def inputs(k, height=5, width=7, channels=3, features=4):
@@ -28,17 +32,31 @@ def inputs(k, height=5, width=7, channels=3, features=4):
     ("k", "stride", "padding"), list(itertools.product([1, 3, 4, 5, (3, 4)], [1, 2, 3, 4], PADDINGS))
 )
 def test_values(k, stride, padding):
-    x, kernel = inputs(k)
-    strides = (stride, stride)
-    made, expected = conv_transpose(x, kernel, strides, padding), reference(x, kernel, strides, padding)
-    assert made.shape == expected.shape
-    np.testing.assert_allclose(made, expected, atol=1e-4)
+    for features in (4, NARROW):  # both forms
+        x, kernel = inputs(k, features=features)
+        strides = (stride, stride)
+        made, expected = conv_transpose(x, kernel, strides, padding), reference(x, kernel, strides, padding)
+        assert made.shape == expected.shape
+        np.testing.assert_allclose(made, expected, atol=1e-4)
 
 
+@pytest.mark.parametrize(
+    ("k", "stride", "padding"), list(itertools.product([1, 3, 4, 5, (3, 4)], [1, 2, 3, 4], PADDINGS))
+)
+def test_values_of_a_strided_convolution(k, stride, padding):
+    for channels in (3, NARROW):
+        x, kernel = inputs(k, height=9, channels=channels)
+        made, expected = (form(x, kernel, (stride, stride), padding) for form in (conv, strided))
+        assert made.shape == expected.shape
+        np.testing.assert_allclose(made, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("forms", [(conv_transpose, reference), (conv, strided)], ids=["transposed", "strided"])
+@pytest.mark.parametrize("wide", [3, NARROW])
 @pytest.mark.parametrize(("k", "padding"), [(4, "SAME"), (5, ((2, 3), (2, 3))), (3, ((1, 2), (1, 2))), (4, "VALID")])
-def test_gradients_of_first_and_second_order(k, padding):
+def test_gradients_of_first_and_second_order(k, padding, wide, forms):
     """The first as a loss takes them, the second as a gradient penalty does."""
-    x, kernel = inputs(k)
+    x, kernel = inputs(k, channels=wide, features=wide)
 
     def both(function):
         def loss(x, kernel):
@@ -47,9 +65,9 @@ def test_gradients_of_first_and_second_order(k, padding):
         def penalty(x, kernel):
             return jnp.sum(jax.grad(loss)(x, kernel) ** 2)
 
-        return jax.grad(loss, (0, 1))(x, kernel), jax.grad(penalty, (0, 1))(x, kernel)
+        return jax.jit(lambda: (jax.grad(loss, (0, 1))(x, kernel), jax.grad(penalty, (0, 1))(x, kernel)))()
 
-    for ours, theirs in zip(jax.tree.leaves(both(conv_transpose)), jax.tree.leaves(both(reference)), strict=True):
+    for ours, theirs in zip(*(jax.tree.leaves(both(form)) for form in forms), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(jnp.abs(theirs).max()))
 
 
@@ -62,6 +80,15 @@ def test_the_layer_takes_flaxs_parameters(k, padding):
     assert jax.tree.map(jnp.shape, ours.init(jax.random.key(1), x)) == jax.tree.map(jnp.shape, variables)
     np.testing.assert_allclose(ours.apply(variables, x), theirs.apply(variables, x), atol=1e-5)
     assert ours.apply(variables, x).shape == (2, 8, 8, 8)
+
+
+def test_the_strided_layer_takes_flaxs_parameters():
+    x = jax.random.normal(jax.random.key(0), (2, 8, 8, 3))
+    theirs = nn.Conv(16, (4, 4), (2, 2))
+    variables = theirs.init(jax.random.key(1), x)
+    ours = Conv(16, (4, 4), (2, 2))
+    assert jax.tree.map(jnp.shape, ours.init(jax.random.key(1), x)) == jax.tree.map(jnp.shape, variables)
+    np.testing.assert_allclose(ours.apply(variables, x), theirs.apply(variables, x), atol=1e-5)
 
 
 @pytest.mark.parametrize(("k", "padding", "torch_padding", "extra"), [(4, "SAME", 1, 0), (5, ((2, 3), (2, 3)), 2, 1)])
