@@ -172,7 +172,8 @@ def test_relativistic_generators_see_the_data():
 def test_a_trained_discriminator_is_the_optimal_one(seed):
     """For p = N(0, 1) and q = N(1, 1), D*(x) = sigmoid(1/2 - x) and the loss is log 4 - 2 JSD = 1.163451 (theorem 1).
 
-    Measured: largest distance .012 on [-2, 3] where the data is; a wrong sign, mean or label is off by far more."""
+    The bound holds on [-2, 3], where the data is; a wrong sign, mean or label is off by far more. The last steps are
+    averaged, because a constant rate keeps the last iterate moving by .03 to .07."""
     module, tx, loss = mlp.Discriminator((64, 64)), optax.adam(1e-3, b1=0.5, b2=0.999), losses.non_saturating()
     net = contract.create(module, tx, jax.random.key(seed), jnp.zeros((1, 1)), train=True)
 
@@ -185,11 +186,12 @@ def test_a_trained_discriminator_is_the_optimal_one(seed):
         value = loss.d(real, fake)
         return value, (net.stats, value)
 
-    def move(net, rng):
-        return contract.descend(net, tx, lambda params: cost(params, rng))
+    def move(nets, rng):
+        net, _ = contract.descend(nets[0], tx, lambda params: cost(params, rng))
+        return (net, contract.ema(nets[1], net, 0.995)), None
 
     keys = jax.random.split(jax.random.key(100 + seed), 2000)
-    net, _ = jax.jit(lambda net: jax.lax.scan(move, net, keys))(net)
+    (_, net), _ = jax.jit(lambda net: jax.lax.scan(move, (net, net), keys))(net)  # averaged: single steps are noisy
     fresh = jax.random.split(jax.random.key(200 + seed), 200)
     value = float(jax.jit(lambda params: jax.lax.map(lambda rng: cost(params, rng)[0], fresh).mean())(net.params))
     assert value == pytest.approx(1.1635, abs=0.01)
@@ -259,7 +261,8 @@ def test_the_minimax_generator_saturates(seed):
 
         return float(norm(minimax) / norm(plain))
 
-    assert ratio(state.d) == pytest.approx(1.0, abs=0.5)
+    quiet = {**state.d.params, "Dense_3": jax.tree.map(lambda leaf: 0.01 * leaf, state.d.params["Dense_3"])}
+    assert ratio(state.d.replace(params=quiet)) == pytest.approx(1.0, abs=0.05)  # logits within a few hundredths of 0
 
     def ahead(players, step):
         rng = jax.random.fold_in(key, step)
