@@ -12,6 +12,8 @@ from jax import lax
 from gan_jax.layers.conv import NARROW, Conv, ConvTranspose, conv, conv_transpose
 
 PADDINGS = ["SAME", "VALID", ((2, 3), (2, 3)), ((1, 2), (1, 2)), ((2, 2), (1, 3))]
+CASES = list(itertools.product([3, 4, 5], [1, 2], PADDINGS))
+CASES += [(1, 2, "SAME"), (3, 4, "SAME"), (4, 4, "VALID"), ((3, 4), 3, "SAME"), ((3, 4), 2, ((2, 2), (1, 3)))]
 
 
 def reference(x, kernel, strides, padding):
@@ -28,9 +30,7 @@ def inputs(k, height=5, width=7, channels=3, features=4):
     return x, jax.random.normal(jax.random.key(1), (*kernel, channels, features))
 
 
-@pytest.mark.parametrize(
-    ("k", "stride", "padding"), list(itertools.product([1, 3, 4, 5, (3, 4)], [1, 2, 3, 4], PADDINGS))
-)
+@pytest.mark.parametrize(("k", "stride", "padding"), CASES)
 def test_values(k, stride, padding):
     for features in (4, NARROW):  # both forms
         x, kernel = inputs(k, features=features)
@@ -40,9 +40,7 @@ def test_values(k, stride, padding):
         np.testing.assert_allclose(made, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize(
-    ("k", "stride", "padding"), list(itertools.product([1, 3, 4, 5, (3, 4)], [1, 2, 3, 4], PADDINGS))
-)
+@pytest.mark.parametrize(("k", "stride", "padding"), CASES)
 def test_values_of_a_strided_convolution(k, stride, padding):
     for channels in (3, NARROW):
         x, kernel = inputs(k, height=9, channels=channels)
