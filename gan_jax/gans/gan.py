@@ -157,6 +157,7 @@ class TwoPlayerGame:
         fake, _ = apply(self.generator, g, self.latents(z_rng, batch), *told, train=True)  # its statistics are dropped
 
         def loss(params):
+            """What the discriminator pays, with its statistics, what its penalty remembers, and metrics."""
             judge = partial(apply, self.discriminator, params=params, train=True)
             real_logits, stats = judge(d, real, *told, rngs={"dropout": real_rng})
             seen = d.replace(stats=stats)  # data and samples are separate batches, one after the other

@@ -46,6 +46,7 @@ def prepare(workdir: pathlib.Path, config: ConfigDict) -> None:
 
 
 def refuse_other_run(workdir: pathlib.Path, config: ConfigDict) -> None:
+    """Raises InputError, naming the keys, if the run in `workdir` differs in what a resumed run may not change."""
     changed = [
         line
         for line in base.differences(load_config(workdir), config, FIXED)
