@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Key
 
-from gan_jax.errors import InputError
 from gan_jax.parallel import constrain
 
 Latent = Callable[[Array, int, int], Array]
@@ -38,10 +38,10 @@ def sphere(rng: Key[Array, ""], count: int, size: int) -> Float[Array, "count si
     return constrain(z * jax.lax.rsqrt(jnp.mean(z**2, axis=-1, keepdims=True) + 1e-12))
 
 
-def truncate(z: Float[Array, "*shape"], rng: Key[Array, ""], bound: float) -> Float[Array, "*shape"]:
-    """Normals, with the entries beyond `bound` drawn again from the normal cut off there (Brock et al., 2018)."""
-    if bound <= 0:
-        raise InputError(f"truncation must be positive, got {bound}")
+def truncate(
+    z: Float[Array, "*shape"], rng: Key[Array, ""], bound: float | Float[Array | np.float32, ""]
+) -> Float[Array, "*shape"]:
+    """Normals, with the entries beyond `bound` > 0 drawn again from the normal cut off there (Brock et al., 2018)."""
     inside = jax.random.truncated_normal(rng, -bound, bound, z.shape, z.dtype)
     return jnp.where(jnp.abs(z) > bound, inside, z)
 

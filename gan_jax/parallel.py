@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 
 import jax
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
@@ -148,3 +149,9 @@ def global_array(local: np.ndarray, rows: np.ndarray, mesh: Mesh, batch_size: in
         return local[(slice(None),) * axis + (slice(first[start], first[start] + stop - start),)]
 
     return jax.make_array_from_callback(shape, batch_sharding(mesh, axis), shard)
+
+
+def fetch(tree):
+    """The arrays of `tree` as NumPy arrays of their global shape, on every process."""
+    addressable = all(leaf.is_fully_addressable for leaf in jax.tree.leaves(tree))
+    return jax.device_get(tree) if addressable else multihost_utils.process_allgather(tree, tiled=True)

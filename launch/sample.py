@@ -5,23 +5,21 @@
     python launch/sample.py --workdir runs/x --number 50000 --format npz --output samples.npz
     python launch/sample.py --workdir runs/x --labels 0,1,2 --weights raw --step 3000
 
-The data that the run was trained on need not be there, nor as many devices. Sample i is made from a key of its own,
-folded from the seed and i. So it is the same whatever the number of samples, the batch size and the devices, but for
-the rounding of sums of another length.
+The data that the run was trained on need not be there, nor as many devices. Sample i of a seed is the same whatever
+the number of samples, the batch size and the devices (`gan_jax/analysis/sampler.py`).
 
 An NPZ file holds `samples`, uint8 [N,H,W,C] (points: float32 [N,D]), and of a conditional GAN `labels`, int32 [N].
 """
 
 import pathlib
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 from absl import flags, logging
-from tqdm import tqdm
 
 from gan_jax import cli
-from gan_jax.errors import InputError, TrainingFailure
+from gan_jax.errors import InputError
 
 SUFFIX = {"grid": ".png", "png": "", "npz": ".npz"}
 WORKDIR = flags.DEFINE_string("workdir", None, "The run directory.")
@@ -41,59 +39,40 @@ Batches = Iterator[tuple[np.ndarray, np.ndarray]]  # samples [n, ...] and their 
 
 
 def main(_):
-    from gan_jax.train import restore
+    from gan_jax.analysis import sampler as sampling
 
     logging.set_verbosity(logging.WARNING)
     if NUMBER.value is not None and NUMBER.value < 1:
         raise InputError(f"--number={NUMBER.value} must be at least 1")
-    run = restore.load(pathlib.Path(WORKDIR.value), STEP.value)
-    told = restore.conditions(run)
-    if told - {"label"}:
-        raise InputError(f"'{run.config.gan}' makes its samples from data ({', '.join(told)}), not from noise")
-    check_truncation(run, TRUNCATION.value)
-    classes = parse_labels(LABELS.value, run.config.data.classes if "label" in told else 0)
-    number = NUMBER.value or run.config.preview
-    weights = WEIGHTS.value if hasattr(run.state, "average") else "raw"
-    name = f"step_{run.step:08d}_{weights}_seed_{SEED.value}"
+    sampler = sampling.load(pathlib.Path(WORKDIR.value), STEP.value, weights=WEIGHTS.value)
+    sampler.check_noise()
+    sampler.check_truncation(TRUNCATION.value)
+    labels = parse_labels(LABELS.value)
+    sampler.labels(0, labels)
+    number = NUMBER.value or sampler.config.preview
+    name = f"step_{sampler.step:08d}_{sampler.weights}_seed_{SEED.value}"
     place = destination(OUTPUT.value, pathlib.Path(WORKDIR.value) / "sampled", name, FORMAT.value, OVERWRITE.value)
-    batches = stream(run, number, classes, weights, SEED.value, TRUNCATION.value, BATCH_SIZE.value)
+    batches = sampler.stream(
+        number, SEED.value, labels=labels, truncation=TRUNCATION.value, batch_size=BATCH_SIZE.value
+    )
     try:
         if FORMAT.value == "grid":
-            save_grid(place, batches, run.config.data.domain)
+            save_grid(place, batches, sampler.domain)
         elif FORMAT.value == "png":
             save_files(place, batches)
         else:
-            save_npz(place, batches, number, conditional="label" in told)
+            save_npz(place, batches, number, conditional=bool(sampler.classes))
     except OSError as error:
         raise InputError(f"--output={place} cannot be written: {error.strerror or error}") from None
-    print(f"{number} samples of step {run.step}, {weights} weights, seed {SEED.value}: {place}")
+    print(f"{number} samples of step {sampler.step}, {sampler.weights} weights, seed {SEED.value}: {place}")
 
 
-def parse_labels(text: str | None, classes: int) -> np.ndarray:
-    """The classes that samples are given in turn, int32 [k]: those in `text`, or all. `classes` is 0 without any."""
-    if text is None:
-        return np.arange(max(classes, 1), dtype=np.int32)
-    if not classes:
-        raise InputError(f"--labels={text}: this GAN is unconditional; leave --labels out")
-    labels = [part.strip() for part in text.split(",")]
-    if not all(label.isdecimal() and int(label) < classes for label in labels):
-        raise InputError(f"--labels={text}: the classes of this GAN are 0 to {classes - 1}, separated by commas")
-    return np.array([int(label) for label in labels], np.int32)
-
-
-def check_truncation(run, bound: float | None) -> None:
-    """Truncation is a property of the normal distribution; other latents have no tails."""
-    from gan_jax.contract import LatentGAN
-
-    if bound is None:
-        return
-    latent = run.config.model.get("latent")
-    if bound <= 0:
-        raise InputError(f"--truncation={bound} must be positive")
-    if latent != "normal" or not isinstance(run.stage.gan, LatentGAN):
-        raise InputError(
-            f"--truncation={bound} is for normal latents; those of this run are {latent} (config.model.latent)"
-        )
+def parse_labels(text: str | None) -> list[int] | None:
+    """The classes in `text`, as 3 or 0,1,2; None if nothing was given."""
+    try:
+        return None if text is None else [int(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"--labels={text} must be classes as 3 or 0,1,2") from None
 
 
 def destination(output: str | None, home: pathlib.Path, name: str, form: str, overwrite: bool) -> pathlib.Path:
@@ -119,64 +98,6 @@ def destination(output: str | None, home: pathlib.Path, name: str, form: str, ov
 def files_in(folder: pathlib.Path) -> list[pathlib.Path]:
     """The numbered pictures of an earlier call."""
     return sorted(folder.glob("[0-9][0-9][0-9][0-9][0-9][0-9]*.png"))
-
-
-def compile_sampler(run, seed: int, truncation: float | None) -> Callable:
-    """`make(state, indices [B], labels [B]) -> samples [B, ...]`, every sample from its own key."""
-    import jax
-    import jax.numpy as jnp
-
-    from gan_jax import contract, latents, parallel
-    from gan_jax.train import restore
-
-    gan, spec = run.stage.gan, restore.example_spec(run.config, run.stage)
-
-    def of_one(function):
-        """The same function of a single example instead of a batch of one."""
-
-        def single(key, example):
-            result = function(key, jax.tree.map(lambda leaf: leaf[None], example))
-            return jax.tree.map(lambda leaf: leaf[0], result)
-
-        return jax.vmap(single)
-
-    def latent(key, batch):
-        z = gan.latents(key, batch)
-        return z if truncation is None else latents.truncate(z, jax.random.fold_in(key, 1), truncation)
-
-    def make(state, indices, labels):
-        keys = jax.vmap(lambda index: jax.random.fold_in(jax.random.key(seed), index))(indices)
-        batch = {name: jnp.zeros((len(indices), *leaf.shape), leaf.dtype) for name, leaf in spec.items()}
-        batch |= {"label": labels} if "label" in batch else {}
-        if not isinstance(gan, contract.LatentGAN):
-            return of_one(lambda key, example: gan.sample(state, example, key))(keys, batch)
-        z = jax.tree.map(parallel.constrain, of_one(latent)(keys, batch))
-        return gan.generate(state, z, batch)
-
-    rows = parallel.batch_sharding(run.mesh)
-    return jax.jit(make, in_shardings=(None, rows, rows))
-
-
-def stream(run, number: int, classes: np.ndarray, weights: str, seed: int, truncation, batch_size: int) -> Batches:
-    """Samples 0 to number - 1 in batches on the host; the last one is made whole and cut."""
-    import jax
-
-    from gan_jax import contract, parallel
-
-    state = contract.raw(run.state) if weights == "raw" else run.state
-    make = compile_sampler(run, seed, truncation)
-    shards = parallel.batch_shards(run.mesh)
-    size = -(-min(batch_size, number) // shards) * shards
-    with jax.set_mesh(run.mesh), tqdm(total=number, unit="sample", disable=None) as bar:
-        for start in range(0, number, size):
-            indices = np.arange(start, start + size)
-            labels = classes[indices % len(classes)]
-            count = min(size, number - start)
-            samples = np.asarray(jax.device_get(make(state, indices.astype(np.uint32), labels)))[:count]
-            if not np.isfinite(samples).all():
-                raise TrainingFailure(f"samples of step {run.step} are not finite numbers")
-            bar.update(count)
-            yield samples, labels[:count]
 
 
 def to_pixels(samples: np.ndarray) -> np.ndarray:

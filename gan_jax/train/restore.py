@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 
 from gan_jax import config as base
 from gan_jax import contract, parallel
-from gan_jax.contract import Batch, PyTree, Stage
+from gan_jax.contract import GAN, Batch, PyTree, Stage
 from gan_jax.data.datasets import pair
 from gan_jax.errors import InputError
 from gan_jax.train import loop
@@ -85,15 +85,21 @@ def local_mesh(config: ConfigDict) -> jax.sharding.Mesh:
     return parallel.make_mesh({"data": -1, "fsdp": parts})
 
 
-def example_spec(config: ConfigDict, stage: Stage) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shape and dtype of a single example of a stage, from the resolved config alone.
+def stage_config(config: ConfigDict, stage: Stage) -> ConfigDict:
+    """The resolved config with its data as this stage asks for it."""
+    values = config.to_dict()
+    values["data"] |= stage.data
+    values["data"]["resolution"] = pair(values["data"]["resolution"])
+    return ConfigDict(values)
+
+
+def example_spec(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
+    """Shape and dtype of a single example, from the resolved config of a stage alone.
 
     The main array and the label; further fields of a world, which only `config.data.options` can ask for, are absent.
     """
-    values = {**config.data.to_dict(), **stage.data}
-    data = ConfigDict({**values, "resolution": pair(values["resolution"])})
-    spec = {data.domain: jax.ShapeDtypeStruct(base.example_shape(data), jnp.float32)}
-    return spec | ({"label": jax.ShapeDtypeStruct((), jnp.int32)} if data.classes else {})
+    spec = {config.data.domain: jax.ShapeDtypeStruct(base.example_shape(config.data), jnp.float32)}
+    return spec | ({"label": jax.ShapeDtypeStruct((), jnp.int32)} if config.data.classes else {})
 
 
 def batch_spec(config: ConfigDict, stage: Stage, mesh: jax.sharding.Mesh) -> dict[str, jax.ShapeDtypeStruct]:
@@ -104,19 +110,18 @@ def batch_spec(config: ConfigDict, stage: Stage, mesh: jax.sharding.Mesh) -> dic
     sharding = parallel.batch_sharding(mesh, len(lead) - 1) if divides else parallel.replicated(mesh)
     return {
         name: jax.ShapeDtypeStruct((*lead, *leaf.shape), leaf.dtype, sharding=sharding)
-        for name, leaf in example_spec(config, stage).items()
+        for name, leaf in example_spec(stage_config(config, stage)).items()
     }
 
 
-def conditions(run: Run) -> set[str]:
+def conditions(gan: GAN, state: PyTree, config: ConfigDict, mesh: jax.sharding.Mesh) -> frozenset[str]:
     """The fields of a batch on whose values, and not only on whose length, the samples depend: `label`, or a source."""
-    gan = run.stage.gan
+    batch = {name: jax.ShapeDtypeStruct((1, *leaf.shape), leaf.dtype) for name, leaf in example_spec(config).items()}
 
-    def sample(batch: Batch, state: PyTree, key: jax.Array):
-        return gan.sample(state, compiled.one_round(gan, batch), key)
+    def sample(batch: Batch, state: PyTree, seed: jax.Array):
+        return gan.sample(state, batch, jax.random.key(seed))
 
-    with jax.set_mesh(run.mesh):
-        batch = batch_spec(run.config, run.stage, run.mesh)
-        program = jax.make_jaxpr(sample)(batch, run.state, run.key).jaxpr
+    with jax.set_mesh(mesh):
+        program = jax.make_jaxpr(sample)(batch, state, jnp.uint32(0)).jaxpr
     _, used = partial_eval.dce_jaxpr(program, [True] * len(program.outvars))
-    return {name for name, use in zip(sorted(batch), used, strict=False) if use}
+    return frozenset(name for name, use in zip(sorted(batch), used, strict=False) if use)
