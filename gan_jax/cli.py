@@ -7,19 +7,23 @@ import difflib
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 
 from absl import app, flags
 
-from gan_jax.errors import InputError, TrainingFailure, choose
+from gan_jax.errors import InputError, TrainingFailure, choices, choose
 
 FLAGS = flags.FLAGS
 
 
-def run(main: Callable) -> None:
-    """Parses the flags, calls `main(arguments)` and leaves the program."""
+def run(main: Callable, verbs: Collection[str] = ()) -> None:
+    """Parses the flags, calls `main(arguments)` and leaves the program.
+
+    verbs: where there are any, the first argument must be one of them, and `main` gets `[program, verb]`.
+    """
     try:
-        app.run(main, flags_parser=_parse)
+        app.run(main, flags_parser=partial(_parse, verbs=verbs))
     except InputError as error:
         _leave(f"error: {error}", 2)
     except TrainingFailure as error:
@@ -37,12 +41,13 @@ def _one_line(message: str) -> str:
     return " ".join(message.split())
 
 
-def _parse(arguments: list[str]) -> list[str]:
-    """What absl leaves of the arguments: the program's name.
+def _parse(arguments: list[str], verbs: Collection[str] = ()) -> list[str]:
+    """What absl leaves of the arguments: the program's name, and the verb if there are any.
 
     Raises:
       InputError: for any mistake in them, or in the config file and variant that they name.
     """
+    verb, arguments = _take_verb(arguments, verbs) if verbs else ([], arguments)
     try:
         rest = FLAGS(arguments)
         for name in _config_flags():
@@ -54,7 +59,18 @@ def _parse(arguments: list[str]) -> list[str]:
         raise
     if len(rest) > 1:
         raise InputError(f"unexpected argument '{rest[1]}'; flags begin with --")
-    return rest
+    return rest + verb
+
+
+def _take_verb(arguments: list[str], verbs: Collection[str]) -> tuple[list[str], list[str]]:
+    """The first argument after the program's name, and the arguments without it; nothing is taken where one is help."""
+    program, *others = arguments
+    if others and not others[0].startswith("-"):
+        choose(others[0], dict.fromkeys(verbs), "verb (the first argument)")
+        return others[:1], [program, *others[1:]]
+    if not any(re.fullmatch(r"--?(help(full|short|xml)?|\?)", argument) for argument in others):
+        raise InputError(f"the first argument says what to do. Choices: {choices(verbs)}")
+    return [], arguments
 
 
 def _config_flags() -> list[str]:

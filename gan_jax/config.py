@@ -62,8 +62,12 @@ def defaults(gan: str) -> ConfigDict:
             "steps_per_call": 1,  # steps in one compiled call; more helps small networks, results are the same
             "log_every": 100,  # steps between lines of metrics
             "sample_every": 1_000,  # steps between pictures of samples
+            "eval_every": 0,  # steps between evaluations by `metrics`; 0 is never
+            "metrics": (),  # which ones, e.g. ("fid", "kid:classifier", "swd") (gan_jax/metrics/catalogue.py)
+            "eval_samples": 5_000,  # samples that are made for an evaluation
+            "best": "",  # the one of them whose best checkpoint is kept beside the newest, e.g. "fid"
             "save_every": 1_000,  # steps between checkpoints; the last step is always saved
-            "keep": 3,  # checkpoints that are kept, the newest ones
+            "keep": 3,  # checkpoints that are kept, the newest ones and the best
             "preview": 64,  # samples in a picture
             "mesh": {"data": -1, "fsdp": 1},  # devices along each axis; -1 is whatever is left
             "writers": (),  # mirrors of the log: "tensorboard", "wandb"
@@ -92,7 +96,9 @@ def validate(config: ConfigDict) -> None:
     for key in ("steps", "batch_size", "steps_per_call", "log_every", "keep", "preview"):
         if config[key] < 1:
             raise InputError(f"config.{key}={config[key]} must be at least 1")
-    for key in ("sample_every", "save_every"):
+    if config.eval_samples < 1:
+        raise InputError(f"config.eval_samples={config.eval_samples} must be at least 1")
+    for key in ("sample_every", "eval_every", "save_every"):
         if config[key] < 0:
             raise InputError(f"config.{key}={config[key]} must be 0 (never) or more")
     if config.dtype not in DTYPES:

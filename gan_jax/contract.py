@@ -220,6 +220,12 @@ def carry_over(old: PyTree, new: PyTree) -> PyTree:
     return jax.tree_util.tree_map_with_path(choice, new)
 
 
+def spans(stages: tuple[Stage, ...]) -> list[tuple[int, Stage]]:
+    """Every stage with the number of steps before it."""
+    starts = [sum(stage.steps for stage in stages[:i]) for i in range(len(stages))]
+    return list(zip(starts, stages, strict=True))
+
+
 def load(config) -> tuple[Stage, ...]:
     """The stages of the GAN that `config.gan` names."""
     package = importlib.import_module("gan_jax.gans")

@@ -2,8 +2,9 @@
 
     python launch/cluster.py --processes 2 --devices 2 -- --config experiments/gan.py:smoke --workdir runs/x
 
-Everything after `--` goes to launch/main.py. Every line of output begins with the number of its process. SIGINT and
-SIGTERM are passed on. If a process fails the others are stopped, and its exit status is that of this program.
+Everything after `--` goes to launch/main.py, or to the program that `--program` names. Every line of output begins with
+the number of its process. SIGINT and SIGTERM are passed on. If a process fails the others are stopped, and its exit
+status is that of this program.
 """
 
 import argparse
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 
-MAIN = pathlib.Path(__file__).with_name("main.py")
+HERE = pathlib.Path(__file__).parent
 GRACE = 15.0  # seconds that processes have to end by themselves, as they may be waiting for one that will not answer
 
 
@@ -25,14 +26,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--processes", type=positive, default=2, help="how many")
     parser.add_argument("--devices", type=positive, default=1, help="CPU devices of each")
-    parser.add_argument("arguments", nargs="*", metavar="-- ARGUMENTS", help="of launch/main.py")
+    parser.add_argument("--program", choices=("main", "evaluate"), default="main", help="which one of launch/")
+    parser.add_argument("arguments", nargs="*", metavar="-- ARGUMENTS", help="of that program")
     options = parser.parse_args(arguments)
     if not options.arguments:
         parser.error("name a training after --, e.g. -- --config experiments/gan.py:smoke --workdir runs/x")
     cluster = Cluster()
     for number in (signal.SIGINT, signal.SIGTERM):  # before there is a process that could outlive us
         signal.signal(number, lambda number, frame: cluster.forward(number))
-    for command in commands(options.processes, options.arguments):
+    for command in commands(options.processes, options.arguments, options.program):
         cluster.start(command, {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": str(options.devices)})
     return cluster.wait()
 
@@ -43,10 +45,12 @@ def positive(text: str) -> int:
     return int(text)
 
 
-def commands(processes: int, arguments: list[str]) -> list[list[str]]:
+def commands(processes: int, arguments: list[str], program: str = "main") -> list[list[str]]:
     """The command line of each process."""
     joined = ["--distributed", f"--coordinator=127.0.0.1:{free_port()}", f"--processes={processes}"]
-    return [[sys.executable, str(MAIN), *arguments, *joined, f"--process={i}"] for i in range(processes)]
+    return [
+        [sys.executable, str(HERE / f"{program}.py"), *arguments, *joined, f"--process={i}"] for i in range(processes)
+    ]
 
 
 def free_port() -> int:

@@ -37,7 +37,6 @@ def main(_):
     import jax
 
     from gan_jax import contract
-    from gan_jax.train import loop
     from gan_jax.train import step as compiled
 
     logging.set_verbosity(logging.WARNING)
@@ -49,7 +48,7 @@ def main(_):
     print(f"{config.gan} on {config.data.name}, {mesh.size} x {jax.devices()[0].device_kind} (mesh {size})")
     with jax.set_mesh(mesh):
         key = compiled.root_key(config.seed, mesh)
-        for start, stage in loop.spans(stages):
+        for start, stage in contract.spans(stages):
             print(f"\n{stage.name}: steps {start:,} to {start + stage.steps:,}, {stage.batch_size} examples a round")
             show(lines_of_stage(config, stage, key, mesh))
             sought = BATCH.value
@@ -64,8 +63,8 @@ def opened():
     """The resolved config, of an experiment or of a run, and the mesh to describe it on."""
     from gan_jax import config as base
     from gan_jax import parallel
+    from gan_jax.analysis import restore
     from gan_jax.data import datasets
-    from gan_jax.train import restore
     from gan_jax.train.workdir import load_config
 
     if (CONFIG.value is None) == (WORKDIR.value is None):
@@ -80,7 +79,7 @@ def opened():
 def lines_of_stage(config, stage, key, mesh) -> Iterator[tuple[str, str]]:
     """Names and values of everything there is to say about a stage."""
     from gan_jax import parallel
-    from gan_jax.train import restore
+    from gan_jax.analysis import restore
     from gan_jax.train import step as compiled
 
     parallel.check_batch_size(stage.batch_size, mesh)
@@ -173,7 +172,6 @@ def show_batch(config, stage, step: int, mesh) -> None:
     import jax
 
     from gan_jax.data import display
-    from gan_jax.train import loop
 
     print(f"\nbatch of step {step}")
     batch = jax.device_get(next(iter(loop.open_loader(config, stage, mesh).calls([(step, 1)]))))

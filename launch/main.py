@@ -32,12 +32,13 @@ def main(arguments):
     from gan_jax import contract, parallel
     from gan_jax.data import datasets
     from gan_jax.errors import InputError
-    from gan_jax.train import loop, workdir
+    from gan_jax.train import evaluator, loop, workdir
 
     logging.set_verbosity(logging.WARNING)
     if DISTRIBUTED.value and not WORKDIR.value:
         raise InputError("--distributed needs --workdir: a folder that all processes can see")
     base.validate(CONFIG.value)
+    evaluator.check(CONFIG.value)
     parallel.initialize(DISTRIBUTED.value, COORDINATOR.value, PROCESSES.value, PROCESS.value)
     config = datasets.resolve(CONFIG.value)
     stages = contract.load(config)

@@ -84,7 +84,8 @@ def test_imports_run_one_way():
     assert importers("grain") == {"gan_jax/data/loader.py"}
     assert importers("orbax") == {"gan_jax/train/checkpoint.py"}
     assert not {name for name in importers("gan_jax.gans") if not name.startswith("gan_jax/gans/")}
-    assert not {name for name in importers("gan_jax.train") if not name.startswith("gan_jax/train/")}
+    inside = ("gan_jax/train/", "gan_jax/analysis/")  # a run directory is opened by what it was written with
+    assert not {name for name in importers("gan_jax.train") if not name.startswith(inside)}
     sharding = {name for module in ("jax.sharding", "jax.experimental.mesh_utils") for name in importers(module)}
     assert sharding <= {"gan_jax/parallel.py"}
     for layer in ("layers", "nets"):

@@ -21,9 +21,9 @@ from ml_collections import ConfigDict
 from tqdm import tqdm
 
 from gan_jax import contract, latents, parallel
+from gan_jax.analysis import restore
 from gan_jax.contract import GAN, LatentGAN, PyTree
 from gan_jax.errors import InputError, TrainingFailure, choose
-from gan_jax.train import restore
 
 TRUNCATION = 1  # folded into the key of a sample for what truncation draws again
 Edit = Mapping[str, Callable[[jax.Array], jax.Array]]
@@ -114,7 +114,9 @@ class Sampler:
           InputError: for labels or a truncation that this GAN does not know, or a GAN that samples from data.
           TrainingFailure: if samples are not finite numbers.
         """
-        batches = self.batches(number, seed, labels=labels, truncation=truncation, batch_size=batch_size)
+        batches = self.batches(
+            number, seed, labels=labels, truncation=truncation, batch_size=min(batch_size, max(number, 1))
+        )
         with tqdm(total=number, unit="sample", disable=None if progress else True, leave=False) as bar:
             for samples, given, count in batches:
                 samples = parallel.fetch(samples)[:count]
@@ -128,13 +130,14 @@ class Sampler:
     ) -> Iterator[tuple[jax.Array, np.ndarray, int]]:
         """The same on the devices, split over them: (samples [B, ...], labels [B], how many of them count).
 
-        All batches have one size; in the last one what comes after `number` is there and does not count.
+        All have `batch_size`, or as much more as the devices can share; in the last one what comes after `number` is
+        there and does not count.
         """
         self.check_noise()
         self.check_truncation(truncation)
         self.labels(0, labels)
         shards = parallel.batch_shards(self.mesh)
-        size = -(-min(batch_size, number) // shards) * shards
+        size = -(-batch_size // shards) * shards
         bound = np.float32(np.inf if truncation is None else truncation)
         make = self.programs.sample if truncation is None else self.programs.truncated
         for start in range(0, number, size):

@@ -6,10 +6,10 @@
 import math
 import os
 import pathlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from gan_jax.data.transforms import to_uint8
 
@@ -129,13 +129,44 @@ def _point_picture(samples: np.ndarray, batch: Mapping[str, np.ndarray]) -> np.n
 BY_DOMAIN = {"image": _image_picture, "point": _point_picture}
 
 
+def join(pictures: Sequence[np.ndarray], axis: int, gap: int = 0) -> np.ndarray:
+    """Pictures uint8 [h,w,3] below each other (axis 0) or side by side (axis 1), in the middle, on white."""
+    across = max(picture.shape[1 - axis] for picture in pictures)
+    padded = []
+    for picture in pictures:
+        missing = across - picture.shape[1 - axis]
+        pads = [(gap if padded else 0, 0), (missing // 2, missing - missing // 2)]
+        padded.append(np.pad(picture, (*pads[:: 1 - 2 * axis], (0, 0)), constant_values=255))
+    return np.concatenate(padded, axis=axis)
+
+
+def words(text: str, size: int) -> np.ndarray:
+    """A line of text in letters `size` pixels high, black on white: uint8 [h,w,3]."""
+    font = ImageFont.load_default(size)
+    left, top, right, bottom = font.getbbox(text)
+    picture = Image.new("RGB", (math.ceil(right - left) + size, math.ceil(bottom - top) + size // 2), "white")
+    ImageDraw.Draw(picture).text((size // 2 - left, size // 4 - top), text, "black", font)
+    return np.asarray(picture)
+
+
 def save_png(path: str | os.PathLike, picture: np.ndarray) -> None:
     """Writes uint8 [H, W, 3]; the file is there as a whole or not at all. Missing folders are made."""
+    _save(path, Image.fromarray(picture), format="PNG")
+
+
+def save_gif(path: str | os.PathLike, frames: np.ndarray, seconds_per_frame: float) -> None:
+    """Writes uint8 [T, H, W, 3] as an animation without end, in the same way. GIF counts hundredths of a second."""
+    first, *others = (Image.fromarray(frame).quantize(256) for frame in frames)
+    duration = max(20, 10 * round(100 * seconds_per_frame))  # shorter ones are slowed down by browsers
+    _save(path, first, format="GIF", save_all=True, append_images=others, duration=duration, loop=0)
+
+
+def _save(path: str | os.PathLike, image: Image.Image, **options) -> None:
     path = pathlib.Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        Image.fromarray(picture).save(temporary, format="PNG")
+        image.save(temporary, **options)
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 This is the only file that knows Orbax.
 """
 
+import dataclasses
 import logging
 import pathlib
 import shutil
@@ -17,13 +18,26 @@ from gan_jax.contract import PyTree
 from gan_jax.errors import InputError, TrainingFailure
 
 
+@dataclasses.dataclass
+class LatestAndBest:
+    """Which checkpoints stay: the `number` newest, and the best."""
+
+    number: int
+    best: int | None = None
+
+    def should_preserve(self, checkpoints, *, context) -> list[bool]:
+        newest = len(checkpoints) - self.number
+        return [place >= newest or info.step == self.best for place, info in enumerate(checkpoints)]
+
+
 class Checkpoints:
     """The folder `checkpoints/` of a run: `<step>/` holds the state after that many steps."""
 
     def __init__(self, folder: pathlib.Path, keep: int):
         self.folder = pathlib.Path(folder).absolute()
+        self._policy = LatestAndBest(keep)
         options = ocp.CheckpointManagerOptions(
-            preservation_policy=ocp.checkpoint_managers.LatestN(keep), enable_async_checkpointing=True, create=True
+            preservation_policy=self._policy, enable_async_checkpointing=True, create=True
         )
         try:
             self._manager = ocp.CheckpointManager(epath.Path(self.folder), options=options)
@@ -35,8 +49,12 @@ class Checkpoints:
         """Steps that were saved to the end, the oldest first."""
         return sorted(self._manager.all_steps())
 
-    def save(self, step: int, state: PyTree, unread: dict) -> None:
-        """Begins to write; returns when the state may be donated. `unread` is the meter's unfinished line."""
+    def save(self, step: int, state: PyTree, unread: dict, best: int | None = None) -> None:
+        """Begins to write; returns when the state may be donated. `unread` is the meter's unfinished line.
+
+        best: the step whose checkpoint stays however old it is.
+        """
+        self._policy.best = best
         if step in self._manager.all_steps():
             return
         items = ocp.args.Composite(state=ocp.args.StandardSave(state), meter=ocp.args.JsonSave(unread))

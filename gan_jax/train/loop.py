@@ -7,12 +7,13 @@ import jax
 from ml_collections import ConfigDict
 
 from gan_jax import parallel
-from gan_jax.contract import Stage
+from gan_jax.contract import Stage, spans
 from gan_jax.data import display
 from gan_jax.data.loader import Loader
 from gan_jax.errors import TrainingFailure
 from gan_jax.train import step as compiled
 from gan_jax.train.checkpoint import Checkpoints
+from gan_jax.train.evaluator import Evaluator
 from gan_jax.train.meter import Meter
 from gan_jax.train.writer import Progress, Writer
 
@@ -55,6 +56,7 @@ def train(config: ConfigDict, stages: tuple[Stage, ...], workdir: pathlib.Path) 
                     state = compiled.begin(stage.gan, key, first, step, mesh, previous=state)
                 conditions = loader.preview(config.preview)
                 preview = compiled.compile_preview(stage.gan, state, conditions, key, mesh)
+                evaluate = Evaluator(config, stage, state, mesh, workdir)
                 advance, calls = {}, list(plan(step, end, config))
                 with jax.transfer_guard("disallow"):
                     for (_, size), batch in zip(calls, loader.calls(calls), strict=True):
@@ -64,17 +66,20 @@ def train(config: ConfigDict, stages: tuple[Stage, ...], workdir: pathlib.Path) 
                         meter.add(step, metrics)
                         step += size
                         progress.advance(size)
+                        values = evaluate(state, step) if due(step, config.eval_every) else {}
                         if due(step, config.log_every) or step == total:
-                            means = meter.read()
-                            writer.scalars(step, means)
-                            progress.line(step, means)
+                            values = meter.read() | values
+                        if values:
+                            writer.scalars(step, values)
+                            progress.line(step, values)
                         if due(step, config.sample_every) or step == total:
                             samples = jax.device_get(preview(state, conditions, key))
                             picture = display.BY_DOMAIN[config.data.domain](samples, jax.device_get(conditions))
                             writer.picture(step, picture)
                         preempted = saved.preempted()
-                        if due(step, config.save_every) or step == end or preempted:
-                            saved.save(step, state, meter.unread())
+                        best = evaluate.best == step
+                        if due(step, config.save_every) or step == end or best or preempted:
+                            saved.save(step, state, meter.unread(), best=evaluate.best)
                         if preempted:
                             return step
     except OSError as error:
@@ -91,12 +96,6 @@ def open_loader(config: ConfigDict, stage: Stage, mesh: jax.sharding.Mesh) -> Lo
     return Loader(section, seed=config.seed, batch_size=stage.batch_size, rounds=stage.gan.rounds, mesh=mesh)
 
 
-def spans(stages: tuple[Stage, ...]) -> list[tuple[int, Stage]]:
-    """Every stage with the number of steps before it."""
-    starts = [sum(stage.steps for stage in stages[:i]) for i in range(len(stages))]
-    return list(zip(starts, stages, strict=True))
-
-
 def due(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
 
@@ -104,7 +103,8 @@ def due(step: int, every: int) -> bool:
 def plan(step: int, end: int, config: ConfigDict) -> Iterator[tuple[int, int]]:
     """`(first step, number of steps)` of every call: `steps_per_call` of them where that passes over nothing that is
     due, one elsewhere."""
-    intervals = [every for every in (config.log_every, config.sample_every, config.save_every) if every > 0]
+    keys = ("log_every", "sample_every", "eval_every", "save_every")
+    intervals = [config[key] for key in keys if config[key] > 0]
     while step < end:
         next_stop = min([end, *(every * (step // every + 1) for every in intervals)])
         size = config.steps_per_call if step + config.steps_per_call <= next_stop else 1

@@ -10,8 +10,7 @@ from tqdm import tqdm
 
 from gan_jax.data import display
 from gan_jax.errors import InputError, choose
-
-LONGEST_LINES = 2**20  # bytes at the end of the log that surely hold two of its lines
+from gan_jax.metrics import records
 
 
 class Writer:
@@ -29,15 +28,18 @@ class Writer:
         self._last = _last_step(self._path)
         self._mirrors = [_mirror(name, workdir, config or {}) for name in mirrors]
 
-    def scalars(self, step: int, values: dict[str, float]) -> None:
-        """Appends one line. A step that is already there is left alone: a resumed run computes it again, equal."""
+    def scalars(self, step: int, values: dict[str, float | str]) -> None:
+        """Appends one line. A step that is already there is left alone: a resumed run computes it again, equal.
+
+        Mirrors get the numbers, and not what protocols say of them.
+        """
         if not self.active or step <= self._last:
             return
         with self._path.open("a") as file:
             file.write(json.dumps({"step": step, **values}) + "\n")
         self._last = step
         for mirror in self._mirrors:
-            mirror.scalars(step, values)
+            mirror.scalars(step, numbers(values))
 
     def picture(self, step: int, picture: np.ndarray) -> None:
         """Saves uint8 [H, W, 3] as samples/step_<step>.png."""
@@ -52,16 +54,24 @@ class Writer:
             mirror.close()
 
 
+def numbers(values: dict[str, float | str]) -> dict[str, float]:
+    """Without the text."""
+    return {name: value for name, value in values.items() if not isinstance(value, str)}
+
+
 def _last_step(path: pathlib.Path) -> int:
-    """The step of the last whole line; what a killed process left of another is cut off."""
+    """The step of the last whole line that training wrote; what a killed process left of another is cut off.
+
+    Lines that `launch/evaluate.py` has put between them are of steps long past.
+    """
     size = path.stat().st_size if path.exists() else 0
     if not size:
         return -1
     with path.open("r+b") as file:
-        file.seek(max(0, size - LONGEST_LINES))
-        lines = file.read(LONGEST_LINES).split(b"\n")
-        file.truncate(size - len(lines[-1]))
-    return json.loads(lines[-2])["step"] if len(lines) > 1 else -1
+        *lines, rest = file.read().split(b"\n")
+        file.truncate(size - len(rest))
+    steps = (line["step"] for line in map(json.loads, reversed(lines)) if records.EVALUATED not in line)
+    return next(steps, -1)
 
 
 class _TensorBoard:
@@ -131,7 +141,7 @@ class Progress:
         """Shows the metrics of a line of the log."""
         if not self._active:
             return
-        shown = "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+        shown = "  ".join(f"{name} {value:.4g}" for name, value in numbers(values).items())
         if self._bar is not None:
             self._bar.set_postfix_str(shown, refresh=False)
             return

@@ -9,9 +9,9 @@ import pytest
 
 import gan_jax
 from gan_jax import contract, parallel
+from gan_jax.analysis import restore
 from gan_jax.analysis import sampler as sampling
 from gan_jax.errors import InputError
-from gan_jax.train import restore
 from tests import experiments
 from tests.launch.test_sample import call, images, points, train  # noqa: F401  (fixtures)
 

@@ -107,3 +107,37 @@ def test_files_are_whole_and_their_folders_made(tmp_path):
         display.save_png(path, picture.astype(np.complex64))
     np.testing.assert_array_equal(np.asarray(Image.open(path)), picture)  # what was there is untouched
     assert [entry.name for entry in path.parent.iterdir()] == ["step.png"]
+
+
+def test_an_animation_is_whole_and_goes_round(tmp_path):
+    frames = np.stack([np.full((20, 30, 3), level, np.uint8) for level in (0, 120, 240)])
+    path = tmp_path / "new" / "a.gif"
+    display.save_gif(path, frames, 0.12)
+    with Image.open(path) as animation:
+        assert (animation.n_frames, animation.size, animation.info["loop"]) == (3, (30, 20), 0)
+        for number, frame in enumerate(frames):
+            animation.seek(number)
+            assert animation.info["duration"] == 120
+            np.testing.assert_allclose(np.asarray(animation.convert("RGB")).astype(int), frame, atol=2)
+    assert [file.name for file in path.parent.iterdir()] == ["a.gif"]
+
+
+def test_pictures_are_joined_in_the_middle_on_white():
+    small, large = np.zeros((4, 6, 3), np.uint8), np.zeros((10, 2, 3), np.uint8)
+    beside = display.join([small, large], axis=1, gap=3)
+    assert beside.shape == (10, 6 + 3 + 2, 3)
+    assert (beside[:3, :6] == 255).all()
+    assert (beside[3:7, :6] == 0).all()
+    assert (beside[:, 6:9] == 255).all()
+    assert (beside[:, 9:] == 0).all()
+    np.testing.assert_array_equal(
+        display.join([small.swapaxes(0, 1), large.swapaxes(0, 1)], axis=0, gap=3), beside.swapaxes(0, 1)
+    )
+
+
+def test_words_are_black_on_white_and_as_high_as_asked():
+    low, high = display.words("psi 0.5", 12), display.words("psi 0.5", 24)
+    for picture in (low, high):
+        assert (picture[[0, -1]] == 255).all()
+        assert (picture < 50).any()
+    assert 1.5 < high.shape[0] / low.shape[0] < 2.5

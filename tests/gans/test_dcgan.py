@@ -78,39 +78,29 @@ def test_other_sizes_are_refused_with_the_nearest_that_works(height, width):
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (96, 160, 1), (32, 32, 3), (16, 48, 4)])
 @pytest.mark.parametrize("kernel", [4, 5])
-def test_shapes_and_range(shape, kernel):
-    generator, discriminator = Generator(shape, width=4, kernel=kernel), Discriminator(width=4, kernel=kernel)
-    noise = jax.random.normal(jax.random.key(0), (3, 100))
-    made, _ = made_by(generator, noise)
-    assert made.shape == (3, *shape)
-    assert made.dtype == jnp.float32
-    assert float(jnp.abs(made).max()) < 1.0
-    logits, _ = made_by(discriminator, made)
-    assert logits.shape == (3,)
+def test_shapes(shape, kernel):
+    made, _ = jax.eval_shape(lambda: made_by(Generator(shape, width=4, kernel=kernel), z(3)))
+    assert (made.shape, made.dtype) == ((3, *shape), jnp.float32)
+    logits, _ = jax.eval_shape(lambda: made_by(Discriminator(width=4, kernel=kernel), images(*shape, batch=3)))
+    assert (logits.shape, logits.dtype) == ((3,), jnp.float32)
+
+
+@pytest.mark.parametrize("kernel", [4, 5])
+def test_range(kernel):
+    made, _ = made_by(Generator((8, 12, 3), width=4, kernel=kernel), jax.random.normal(jax.random.key(0), (3, 100)))
+    assert 0.0 < float(jnp.abs(made).max()) < 1.0
 
 
 def test_resolutions_between_the_layers():
-    generator, discriminator = Generator((64, 64, 3), width=2), Discriminator(width=2)
-    variables = made_by(generator, z(2))[1]
-    _, seen = generator.apply(
-        variables, z(2), train=True, mutable=["batch_stats", "intermediates"], capture_intermediates=True
-    )
-    sides = [leaf[0].shape[1] for name, leaf in flat(seen["intermediates"]) if "ConvTranspose" in name]
-    assert sorted(sides) == [8, 16, 32, 64]
-    variables = made_by(discriminator, images(64, 64, 3, batch=2))[1]
-    _, seen = discriminator.apply(
-        variables,
-        images(64, 64, 3, batch=2),
-        train=True,
-        mutable=["batch_stats", "intermediates"],
-        capture_intermediates=True,
-    )
-    sides = [leaf[0].shape[1] for name, leaf in flat(seen["intermediates"]) if name.startswith("Conv")]
-    assert sorted(sides) == [4, 8, 16, 32]
+    def sides(module, name, *inputs):
+        _, seen = jax.eval_shape(
+            lambda: module.init_with_output(jax.random.key(0), *inputs, train=True, capture_intermediates=True)
+        )
+        outputs = seen["intermediates"].items()
+        return sorted(value["__call__"][0].shape[1] for path, value in outputs if path.startswith(name))
 
-
-def flat(intermediates):
-    return [(name, value["__call__"]) for name, value in intermediates.items() if "__call__" in value]
+    assert sides(Generator((64, 64, 3), width=2), "ConvTranspose", z(2)) == [8, 16, 32, 64]
+    assert sides(Discriminator(width=2), "Conv", images(64, 64, 3, batch=2)) == [4, 8, 16, 32]
 
 
 def test_weights_start_as_the_paper_says():
@@ -127,32 +117,40 @@ def test_weights_start_as_the_paper_says():
     assert all(float(jnp.abs(bias).max()) == 0.0 for bias in biases)
 
 
-def test_losses_of_players_that_say_nothing():
-    """With the discriminator's last layer at zero the losses are log 4 and log 2."""
-    config = datasets.resolve(experiments.get_config("dcgan"))
-    game = contract.load(config)[0].gan
+@pytest.fixture(scope="module")
+def played():
+    """The smoke experiment's game, one batch, and a state."""
+    game = contract.load(datasets.resolve(experiments.get_config("dcgan")))[0].gan
     batch = {"image": jax.random.uniform(jax.random.key(0), (8, 16, 16, 3), minval=-1.0)}
-    state = game.init(jax.random.key(1), batch)
+    return game, batch, jax.jit(game.init)(jax.random.key(1), batch)
+
+
+def test_losses_of_players_that_say_nothing(played):
+    """With the discriminator's last layer at zero the losses are log 4 and log 2."""
+    game, batch, state = played
     last = next(name for name in state.d.params if name.startswith("Dense"))
     silent = state.d.replace(
         params={**state.d.params, last: {"kernel": jnp.zeros_like(state.d.params[last]["kernel"])}}
     )
-    _, line = game.discriminator_move(state.g, (silent, state.memory), batch, jax.random.key(2))
+    _, line = jax.jit(game.discriminator_move)(state.g, (silent, state.memory), batch, jax.random.key(2))
     assert float(line["loss/d"]) == pytest.approx(1.386294, abs=1e-5)
-    _, line = game.generator_move(state.g, silent, batch, jax.random.key(2))
+    _, line = jax.jit(game.generator_move)(state.g, silent, batch, jax.random.key(2))
     assert float(line["loss/g"]) == pytest.approx(0.693147, abs=1e-5)
 
 
-def test_data_and_samples_are_separate_batches_for_batch_norm():
+def test_data_and_samples_are_separate_batches_for_batch_norm(played):
     """The discriminator's running mean after a step is that of a pass over data, then one over samples."""
-    game = contract.load(datasets.resolve(experiments.get_config("dcgan")))[0].gan
-    batch, rng = {"image": jax.random.uniform(jax.random.key(0), (8, 16, 16, 3))}, jax.random.key(2)
-    state = game.init(jax.random.key(1), batch)
-    (after, _), _ = game.discriminator_move(state.g, (state.d, state.memory), batch, rng)
-    fake, _ = contract.apply(game.generator, state.g, game.latents(jax.random.split(rng, 5)[0], batch), train=True)
-    _, stats = contract.apply(game.discriminator, state.d, batch["image"], train=True)
-    _, stats = contract.apply(game.discriminator, state.d.replace(stats=stats), fake, train=True)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after.stats, stats)
+    game, batch, state = played
+    rng = jax.random.key(2)
+    (after, _), _ = jax.jit(game.discriminator_move)(state.g, (state.d, state.memory), batch, rng)
+
+    @jax.jit
+    def in_turn(state):
+        fake, _ = contract.apply(game.generator, state.g, game.latents(jax.random.split(rng, 5)[0], batch), train=True)
+        _, stats = contract.apply(game.discriminator, state.d, batch["image"], train=True)
+        return contract.apply(game.discriminator, state.d.replace(stats=stats), fake, train=True)[1]
+
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after.stats, in_turn(state))
 
 
 def test_the_generators_step_leaves_the_discriminator_alone():
@@ -160,8 +158,8 @@ def test_the_generators_step_leaves_the_discriminator_alone():
     config.model.d_optimizer.learning_rate = 0.0
     game = contract.load(datasets.resolve(config))[0].gan
     batch = {"image": jax.random.uniform(jax.random.key(0), (8, 16, 16, 3))}
-    state = game.init(jax.random.key(1), batch)
-    after, _ = game.train_step(state, batch, jax.random.key(2))
+    state = jax.jit(game.init)(jax.random.key(1), batch)
+    after, _ = jax.jit(game.train_step)(state, batch, jax.random.key(2))
     jax.tree.map(np.testing.assert_array_equal, state.d.params, after.d.params)
     assert not np.array_equal(jax.tree.leaves(state.g.params)[0], jax.tree.leaves(after.g.params)[0])
 

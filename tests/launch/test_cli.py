@@ -29,6 +29,7 @@ def main(arguments):
     if MODE.value == "bug":
         raise ValueError("a bug")
     if MODE.value == "interrupt":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
         os.kill(os.getpid(), signal.SIGINT)
     print(CONFIG.value.steps, CONFIG.value.model.rate, CONFIG.value.data.options.to_dict())
 

@@ -18,10 +18,11 @@ from PIL import Image
 
 from gan_jax import config as base
 from gan_jax import contract
+from gan_jax.analysis import restore
 from gan_jax.analysis import sampler as sampling
 from gan_jax.data import datasets
 from gan_jax.errors import InputError, TrainingFailure
-from gan_jax.train import loop, restore, workdir
+from gan_jax.train import loop, workdir
 from tests import experiments
 from tests.launch import test_scripts
 

@@ -15,7 +15,6 @@ from gan_jax import contract, parallel
 from gan_jax.contract import GAN, Batch, PyTree, Stage
 from gan_jax.data.datasets import pair
 from gan_jax.errors import InputError
-from gan_jax.train import loop
 from gan_jax.train import step as compiled
 from gan_jax.train.checkpoint import Checkpoints
 from gan_jax.train.workdir import load_config
@@ -75,7 +74,7 @@ def _candidates(steps: list[int], step: int | None, workdir: pathlib.Path) -> li
 
 def stage_of(stages: tuple[Stage, ...], step: int) -> Stage:
     """The stage whose state is saved after `step` steps."""
-    return next((stage for start, stage in loop.spans(stages) if step <= start + stage.steps), stages[-1])
+    return next((stage for start, stage in contract.spans(stages) if step <= start + stage.steps), stages[-1])
 
 
 def local_mesh(config: ConfigDict) -> jax.sharding.Mesh:

@@ -1,0 +1,268 @@
+"""What a trained GAN has learned, in pictures. The first argument says what to look at:
+
+    interpolate  walks from one sample to another: rows of images, or an animation
+    arithmetic   the DCGAN figure: the mean latent of some samples, less that of others, plus that of others
+    truncation   the same latents under several bounds, or drawn towards the mean, and how much variety is left
+    neighbours   the training images nearest to samples, and whether samples are copies
+    curves       the metrics of one run or of many; runs that differ in their seeds alone are a mean and a band
+
+    python launch/analyse.py interpolate --workdir runs/x
+    python launch/analyse.py interpolate --workdir runs/x --samples 3,17,40,8 --frames 30 --format gif
+    python launch/analyse.py arithmetic --workdir runs/x --positive 3,17,40 --minus 1,2,9 --plus 5,11,30
+    python launch/analyse.py truncation --workdir runs/x --bounds 0.5,1,inf
+    python launch/analyse.py neighbours --workdir runs/x --neighbours 5
+    python launch/analyse.py curves --workdir runs/a,runs/b --metrics loss/d,loss/g
+
+Samples have the numbers that `launch/sample.py` gives them: 0 is the upper left one of its grid. Pictures go to
+`analysis/` in the run unless --output says otherwise.
+"""
+
+import pathlib
+
+import numpy as np
+from absl import flags, logging
+
+from gan_jax import cli
+from gan_jax.errors import InputError
+
+WORKDIR = flags.DEFINE_multi_string("workdir", None, "The run directory; for curves several: a,b or repeated.")
+OUTPUT = flags.DEFINE_string("output", None, "A file name in .png or .gif; in the run if not given.")
+OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an output that exists.")
+WEIGHTS = flags.DEFINE_enum("weights", "average", ["average", "raw"], "The generator's running average, or itself.")
+STEP = flags.DEFINE_integer("step", None, "Which checkpoint; the newest if not given.")
+SEED = flags.DEFINE_integer("seed", 0, "Of the latents.")
+LABELS = flags.DEFINE_list("labels", None, "Classes to take in turn, row by row or sample by sample; arithmetic: one.")
+NUMBER = flags.DEFINE_integer("number", 8, "Rows, and for truncation columns.", lower_bound=1)
+CUT = flags.DEFINE_float("truncation", None, "Draw latents beyond this bound again; normal latents only.")
+SAMPLES = flags.DEFINE_list(
+    "samples", None, "interpolate: from the first to the second, from the third to the fourth..."
+)
+FRAMES = flags.DEFINE_integer("frames", None, "interpolate: images of a walk, ends included; 9, or 30 of an animation.")
+PATH = flags.DEFINE_enum(
+    "path", None, ["linear", "spherical"], "interpolate: spherical if not given, for uniform linear."
+)
+FORMAT = flags.DEFINE_enum("format", "png", ["png", "gif"], "interpolate: a picture, or an animation.")
+SECONDS = flags.DEFINE_float("seconds", 0.08, "interpolate: how long an image of an animation is seen.", lower_bound=0)
+POSITIVE = flags.DEFINE_list("positive", None, "arithmetic: numbers of the samples that are the first term.")
+MINUS = flags.DEFINE_list("minus", None, "arithmetic: those whose mean is subtracted.")
+PLUS = flags.DEFINE_list("plus", None, "arithmetic: those whose mean is added.")
+NOISE = flags.DEFINE_float("noise", 0.25, "arithmetic: reach of the uniform noise around the result.", lower_bound=0)
+BOUNDS = flags.DEFINE_list("bounds", None, "truncation: draw again beyond these, inf is none; 0.25,0.5,1,2,inf.")
+PSI = flags.DEFINE_list("psi", None, "truncation: instead, these shares of the way from the mean latent.")
+MEASURED = flags.DEFINE_integer("measured", 256, "truncation, neighbours: samples behind the number.", lower_bound=2)
+NEIGHBOURS = flags.DEFINE_integer("neighbours", 7, "neighbours: training images for each sample.", lower_bound=1)
+TRAINED = flags.DEFINE_integer("trained", 50_000, "neighbours: training images to search, at most.", lower_bound=1)
+TEST = flags.DEFINE_string("test", None, "neighbours: a folder or NPZ file of real images that were not trained on.")
+METRICS = flags.DEFINE_list("metrics", None, "curves: which, as loss/d,fid; all if not given.")
+
+SHOWN = 2_000  # points of the background
+EVERYWHERE = {"workdir", "output", "overwrite"}
+OF_A_SAMPLER = EVERYWHERE | {"weights", "step", "seed", "labels"}
+
+
+def main(arguments):
+    logging.set_verbosity(logging.WARNING)
+    verb = arguments[1]
+    run, known = VERBS[verb]
+    for name in sorted(set().union(*(others for _, others in VERBS.values())) - known):
+        if flags.FLAGS[name].present:
+            raise InputError(f"--{name} is not for '{verb}'; its flags: --{', --'.join(sorted(known))}")
+    run(verb)
+
+
+def interpolate(verb: str) -> None:
+    import jax
+
+    from gan_jax.analysis import arithmetic, interpolation
+    from gan_jax.data import display
+
+    sampler, labels = opened()
+    sampler.check_latent()
+    path = destination(sampled(verb, sampler), FORMAT.value)
+    chosen = numbers("samples", int) or range(2 * NUMBER.value)
+    if len(chosen) % 2 or (SAMPLES.value and flags.FLAGS["number"].present):
+        raise InputError("--samples names a first and a last sample for each row, and so the number of rows")
+    z = arithmetic.numbered(sampler, chosen, SEED.value, truncation=CUT.value)
+    ends = [jax.tree.map(lambda leaf, first=first: leaf[first::2], z) for first in (0, 1)]
+    frames = FRAMES.value or {"png": 9, "gif": 30}[FORMAT.value]
+    made = interpolation.interpolate(sampler, *ends, frames, kind=PATH.value, labels=labels)
+    background = None
+    if sampler.domain == "point":
+        background = sampler.sample(SHOWN, SEED.value, labels=labels, truncation=CUT.value)
+    if FORMAT.value == "gif":
+        write(display.save_gif, path, interpolation.animation(made, background), SECONDS.value)
+    else:
+        write(display.save_png, path, interpolation.picture(made, background))
+    print(f"{len(made)} {PATH.value or interpolation.natural_path(sampler)} walks of {frames} frames: {path}")
+
+
+def arithmetic(verb: str) -> None:
+    import jax
+
+    from gan_jax.analysis import arithmetic as tool
+    from gan_jax.data import display
+
+    sampler, labels = opened()
+    sampler.check_latent()
+    need_images(verb, sampler)
+    if sampler.classes and (labels is None or len(labels) != 1):
+        raise InputError(
+            f"arithmetic of a conditional GAN is done within one class: --labels=0 to {sampler.classes - 1}"
+        )
+    path = destination(sampled(verb, sampler), "png")
+    terms = [numbers(name, int) for name in ("positive", "minus", "plus")]
+    if not all(terms):
+        raise InputError("--positive, --minus and --plus name the samples of the three terms, as 3,17,40")
+    z = [tool.numbered(sampler, term, SEED.value, truncation=CUT.value) for term in terms]
+    made = tool.arithmetic(sampler, *map(tool.mean, z), noise=NOISE.value, seed=SEED.value, labels=labels)
+    everything = sampler.generate(jax.tree.map(lambda *leaves: np.concatenate(leaves), *z), labels)
+    examples = np.split(everything, np.cumsum([len(term) for term in terms])[:-1])
+    write(display.save_png, path, tool.picture(examples, made))
+    print(f"samples {' + '.join(f'mean of {term}' for term in terms).replace(' + ', ' - ', 1)}: {path}")
+
+
+def truncation(verb: str) -> None:
+    from gan_jax.analysis import truncation as tool
+    from gan_jax.data import display
+
+    if BOUNDS.value and PSI.value:
+        raise InputError("--bounds and --psi are different operations; name one of them")
+    kind, values = ("psi", numbers("psi", float)) if PSI.value else ("bound", numbers("bounds", float) or tool.BOUNDS)
+    sampler, labels = opened()
+    sampler.check_latent()
+    path = destination(sampled(verb, sampler), "png")
+    number = MEASURED.value if sampler.domain == "point" else NUMBER.value
+    made = tool.sweep(sampler, values, kind, number=number, measured=MEASURED.value, seed=SEED.value, labels=labels)
+    write(display.save_png, path, tool.picture(made))
+    for value, distance in zip(made.values, made.distances, strict=True):
+        print(f"{kind} {value:g}: mean distance {distance:.4f}")
+    print(path)
+
+
+def neighbours(verb: str) -> None:
+    from gan_jax.analysis import neighbours as tool
+    from gan_jax.data import datasets, display
+
+    sampler, labels = opened()
+    sampler.check_noise()
+    need_images(verb, sampler)
+    path = destination(sampled(verb, sampler), "png")
+    count = max(NUMBER.value, MEASURED.value)
+    held_out = test_images(sampler)
+    source = datasets.open(sampler.config.data)
+    samples = sampler.sample(count, SEED.value, labels=labels, truncation=CUT.value)
+    trained = tool.gallery(source, count=TRAINED.value, mirror=sampler.config.data.flip)
+    found = trained.nearest(samples[: NUMBER.value], NEIGHBOURS.value)
+    write(display.save_png, path, tool.picture(samples[: NUMBER.value], trained.read(found.indices)))
+    searched = f"{min(TRAINED.value, len(source)):,} of {len(source):,} training images"
+    if held_out is None:
+        distance = np.median(trained.nearest(samples).distances)
+        print(f"median distance to {searched}: {distance:.4f}; name real images to compare with by --test")
+    else:
+        ratio, own, real = tool.memorisation(samples, held_out, trained)
+        print(f"median distance to {searched}: samples {own:.4f}, held-out images {real:.4f}, ratio {ratio:.3f}")
+    print(path)
+
+
+def curves(verb: str) -> None:
+    from gan_jax.analysis import curves as tool
+    from gan_jax.data import display
+
+    workdirs = [part for given in WORKDIR.value for part in given.split(",")]
+    found = tool.curves(workdirs, METRICS.value or ())
+    path = destination(pathlib.Path(workdirs[0]) / "analysis" / verb, "png")
+    write(display.save_png, path, tool.picture(found))
+    for metric, lines in found.items():
+        for name, line in lines.items():
+            print(f"{metric}  {name}: {line.mean[-1]:.4g} at step {line.steps[-1]}, {line.runs} run(s)")
+    print(path)
+
+
+def opened():
+    """The sampler of --workdir, and the classes of --labels."""
+    from gan_jax.analysis import sampler as sampling
+
+    if len(WORKDIR.value) > 1:
+        raise InputError(f"--workdir={','.join(WORKDIR.value)}: only curves looks at several runs")
+    sampler = sampling.load(WORKDIR.value[0], STEP.value, weights=WEIGHTS.value)
+    labels = numbers("labels", int)
+    sampler.labels(0, labels)
+    return sampler, labels
+
+
+def numbers(name: str, kind: type) -> list | None:
+    """The numbers in a flag; None if it was not given."""
+    given = flags.FLAGS[name].value
+    try:
+        if given is not None and not given:
+            raise ValueError
+        return None if given is None else [kind(part) for part in given]
+    except ValueError:
+        raise InputError(
+            f"--{name}={','.join(given)} must be numbers as {'3,17' if kind is int else '0.5,1'}"
+        ) from None
+
+
+def need_images(verb: str, sampler) -> None:
+    if sampler.domain != "image":
+        raise InputError(f"'{verb}' shows images; this run makes {sampler.domain}s")
+
+
+def test_images(sampler) -> np.ndarray | None:
+    """Real images that the run was not trained on, of --test or of the same dataset; None if there are none."""
+    import jax.numpy as jnp
+
+    from gan_jax.data import transforms
+    from gan_jax.metrics import populations
+
+    number = MEASURED.value
+    if TEST.value:
+        real = populations.folder(TEST.value, sampler.mesh)
+        if real.shape != sampler.shape:
+            raise InputError(f"--test={TEST.value} has images {list(real.shape)}; this run makes {list(sampler.shape)}")
+    else:
+        try:
+            real = populations.held_out(sampler.config.data, sampler.mesh, number)
+        except InputError:
+            return None
+    pieces = [np.asarray(images)[:count] for images, _, count in real.batches(real.whole(64))]
+    return np.asarray(transforms.to_float(jnp.asarray(np.concatenate(pieces)[:number])))
+
+
+def sampled(verb: str, sampler) -> pathlib.Path:
+    """Where the picture of a sampler goes, without its ending."""
+    name = f"{verb}_step_{sampler.step:08d}_{sampler.weights}_seed_{SEED.value}"
+    return pathlib.Path(WORKDIR.value[0]) / "analysis" / name
+
+
+def destination(default: pathlib.Path, form: str) -> pathlib.Path:
+    """The file to write. InputError if it exists or has another ending."""
+    path = pathlib.Path(OUTPUT.value) if OUTPUT.value else default.with_name(f"{default.name}.{form}")
+    if path.suffix != f".{form}":
+        raise InputError(f"--output={path} must be a file name in .{form}")
+    if path.exists() and not OVERWRITE.value:
+        raise InputError(f"{path} exists; --overwrite replaces it, or name another --output")
+    return path
+
+
+def write(save, path: pathlib.Path, *content) -> None:
+    try:
+        save(path, *content)
+    except OSError as error:
+        raise InputError(f"--output={path} cannot be written: {error.strerror or error}") from None
+
+
+VERBS = {
+    "interpolate": (
+        interpolate,
+        OF_A_SAMPLER | {"number", "truncation", "samples", "frames", "path", "format", "seconds"},
+    ),
+    "arithmetic": (arithmetic, OF_A_SAMPLER | {"truncation", "positive", "minus", "plus", "noise"}),
+    "truncation": (truncation, OF_A_SAMPLER | {"number", "measured", "bounds", "psi"}),
+    "neighbours": (neighbours, OF_A_SAMPLER | {"number", "truncation", "measured", "neighbours", "trained", "test"}),
+    "curves": (curves, EVERYWHERE | {"metrics"}),
+}
+flags.mark_flag_as_required("workdir")
+
+if __name__ == "__main__":
+    cli.run(main, VERBS)
