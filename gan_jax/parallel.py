@@ -151,6 +151,19 @@ def global_array(local: np.ndarray, rows: np.ndarray, mesh: Mesh, batch_size: in
     return jax.make_array_from_callback(shape, batch_sharding(mesh, axis), shard)
 
 
+def replicate(tree, mesh: Mesh):
+    """The arrays of `tree`, equal on every process, as global arrays on every device; those that are already on the
+    devices of the mesh stay as they are."""
+
+    def place(leaf):
+        if isinstance(leaf, jax.Array) and leaf.sharding.device_set == set(mesh.devices.flat):
+            return leaf
+        leaf = np.asarray(leaf)
+        return jax.make_array_from_callback(leaf.shape, replicated(mesh), lambda index: leaf[index])
+
+    return jax.tree.map(place, tree)
+
+
 def fetch(tree):
     """The arrays of `tree` as NumPy arrays of their global shape, on every process."""
     addressable = all(leaf.is_fully_addressable for leaf in jax.tree.leaves(tree))

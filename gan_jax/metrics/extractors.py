@@ -77,12 +77,13 @@ def collect(population: Population, extractors: Sequence[Extractor], batch_size:
     """One pass of a population through all these extractors."""
     size = population.whole(batch_size)
     programs = [jax.jit(e.apply, out_shardings=parallel.replicated(population.mesh)) for e in extractors]
+    params = [parallel.replicate(e.params, population.mesh) for e in extractors]
     kept: list[dict[str, list]] = [{} for _ in extractors]
     labels, start = [], 0
     with tqdm(total=population.count, desc=what, unit="example", disable=None, leave=False) as bar:
         for examples, given, number in population.batches(size):
             with jax.set_mesh(population.mesh):
-                made = [run(e.params, examples, np.int32(start)) for run, e in zip(programs, extractors, strict=True)]
+                made = [run(p, examples, np.int32(start)) for run, p in zip(programs, params, strict=True)]
             for parts, outputs, extractor in zip(kept, jax.device_get(made), extractors, strict=True):
                 for name, array in outputs.items():
                     rows = _rows(start, number, extractor.limit, population.count)

@@ -42,9 +42,9 @@ def combine(a: Moments, b: Moments) -> Moments:
 def distance(a: Moments, b: Moments) -> float:
     """`|m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2))`, at least 0, in squared units of the features.
 
-    The trace of the root is the sum of the roots of the eigenvalues of `S1^(1/2) S2 S1^(1/2)`, which is symmetric and
-    has the eigenvalues of `S1 S2`: no complex arithmetic, and singular covariances (fewer examples than dimensions)
-    need no offset. The distance falls with the number of examples: compare values of equal numbers only.
+    The trace of the root is the sum of the roots of the eigenvalues of `R^T S2 R` with `S1 = R R^T`, which is symmetric
+    and has the eigenvalues of `S1 S2` but for zeros: no complex arithmetic, and singular covariances (fewer examples
+    than dimensions) need no offset. The distance of samples falls with their number: compare equal numbers only.
 
     Raises:
       InputError: for fewer than 2 examples, different dimensions, or moments that are not those of any data.
@@ -60,8 +60,10 @@ def distance(a: Moments, b: Moments) -> float:
             "use one extractor for both"
         )
     values, vectors = np.linalg.eigh(a.covariance)
-    root = (vectors * _roots(values)) @ vectors.T
-    product = root @ b.covariance @ root
+    # Without the directions in which the first set does not vary: each would add the root of a rounding error.
+    varied = values > len(values) * np.finfo(np.float64).eps * values[-1]
+    root = vectors[:, varied] * _roots(values)[varied]
+    product = root.T @ b.covariance @ root
     trace = _roots(np.linalg.eigvalsh((product + product.T) / 2)).sum()
     apart = a.mean - b.mean
     value = apart @ apart + np.trace(a.covariance) + np.trace(b.covariance) - 2 * trace
@@ -70,7 +72,7 @@ def distance(a: Moments, b: Moments) -> float:
 
 def _roots(eigenvalues: Float64[np.ndarray, "d"]) -> Float64[np.ndarray, "d"]:
     """Square roots of the eigenvalues, in rising order, of a matrix without negative ones but for rounding."""
-    if eigenvalues[0] < -1e-6 * max(eigenvalues[-1], 0.0):
+    if eigenvalues.size and eigenvalues[0] < -1e-6 * max(eigenvalues[-1], 0.0):
         raise InputError(f"Fréchet distance: no covariance has a negative eigenvalue such as {eigenvalues[0]:.3g}")
     return np.sqrt(eigenvalues.clip(0))
 

@@ -37,8 +37,8 @@ def lengths(
     """measure(G(point), G(end)) / epsilon^2 for a step at the share `t` of the way from each latent `a` to its `b`.
 
     Args:
-      generate: latents to images in [-1,1], of float32 and not rounded to bytes. It is called twice, and must give the
-        same noise to the same row.
+      generate: latents (of 'z', unit vectors) to images in [-1,1], of float32 and not rounded to bytes. It is called
+        twice, and must give the same noise to the same row.
       measure: two batches of images in [-1,1] to distances [B], such as LPIPS (which wants three channels).
       t: uniform on [0, 1) for the 'full' path, zeros for its 'end'.
       space: 'z', great circles, or 'w', straight lines: a key of `STEPS`.
@@ -80,12 +80,12 @@ def straight(
 def circle(
     a: Float[Array, "batch *shape size"], b: Float[Array, "batch *shape size"], t: Float[Array, "batch"], epsilon: float
 ) -> tuple[Float[Array, "batch *shape size"], Float[Array, "batch *shape size"]]:
-    """The points at `t` and `t + epsilon` of the great circle through the directions of `a` and `b`, of length
-    sqrt(size), where normal latents of that size concentrate.
+    """The points at `t` and `t + epsilon` of the great circles from a / |a| to b / |b|: unit vectors, as in the
+    reference, whose generators normalise their latents.
 
-    The reference has unit vectors here. Its generators normalise their latents and see no difference; others would be
-    shown latents that they never met. Equal directions give a path of no length. For a prior that has no sphere (a
-    uniform one) take the straight lines.
+    A generator that does not must multiply them by sqrt(size), where normal latents concentrate; for one that does it
+    makes no difference. Equal directions give a path of no length. A prior without a sphere (a uniform one) takes the
+    straight lines.
 
     Raises:
       InputError: for latents of one number, whose sphere has only two points.
@@ -99,9 +99,7 @@ def circle(
     turned = t.reshape(-1, *[1] * (a.ndim - 1)) * angle
     start = jnp.cos(turned) * a + jnp.sin(turned) * across
     ahead = jnp.cos(turned) * across - jnp.sin(turned) * a  # unit vector of the direction of travel
-    end = jnp.cos(epsilon * angle) * start + jnp.sin(epsilon * angle) * ahead
-    radius = a.shape[-1] ** 0.5
-    return radius * start, radius * end
+    return start, jnp.cos(epsilon * angle) * start + jnp.sin(epsilon * angle) * ahead
 
 
 STEPS = {"z": circle, "w": straight}

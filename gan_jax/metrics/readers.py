@@ -80,7 +80,7 @@ def shapes_reader(resolution: tuple[int, int] = (32, 32), only: tuple[str, ...] 
     truth = Shapes(resolution, seed=seed + 1, size=TESTED, fields=(*fields, "mask"), only=only).read(np.arange(TESTED))
     truth["area"] = (truth["mask"] > 0).mean((1, 2))
     found = reader.predict(truth["image"])
-    names = shapes.CLASSES if not only else only
+    names = only if only else shapes.CLASSES
     round_ones = [number for number, name in enumerate(names) if name in ("circle", "ring")]
     turned = ~np.isin(truth["label"], round_ones)
     scores = {name: score(found[name], truth[name]) for name in (*fields[1:-1], "area")}

@@ -70,8 +70,9 @@ def descriptors(
     """128 random patches of 7x7 of every level of every image: {smaller side of the level: float32 [B*128, 49*C]}.
 
     Where they lie depends on `seed` and on the index of the image alone (`first_index` is that of the first), not on
-    how images are batched or spread over devices. Values are in 0..255 at the last level, in -255..255 elsewhere,
-    channels innermost. All levels of 16,384 RGB images take 1.2 GB of float32 each: keep them on the host.
+    how images are batched or spread over devices; real and generated images want two seeds, so that their places are
+    independent. Values are in 0..255 at the last level, in -255..255 elsewhere, channels innermost. Each level
+    of 16,384 RGB images takes 1.2 GB of float32: keep them on the host.
 
     Raises:
       InputError: for sizes the pyramid does not exist for (see `levels`).

@@ -122,21 +122,21 @@ def test_empty_folders_and_other_sizes(tmp_path):
 
 
 @pytest.mark.processes
-def test_one_device_and_two_processes_measure_the_same(points, tmp_path):
+def test_one_device_and_two_processes_measure_the_same(labelled):
     """Eight devices here, one device in another process, two processes of two devices each."""
-    flags = ["--metrics=fid:pixels,1nn,modes", "--samples=64", "--reference_size=64", f"--workdir={points}"]
+    flags = ["--metrics=fid:pixels,1nn,fid:classifier,is:classifier", "--samples=50", f"--workdir={labelled}"]
     call("evaluate", *flags)
-    eight = log_of(points)[-1]
+    eight = log_of(labelled)[-1]
     single = test_scripts.run(sys.executable, "launch/evaluate.py", *flags, JAX_NUM_CPU_DEVICES="1")
     assert single.returncode == 0, single.stderr
-    one = log_of(points)[-1]
+    one = log_of(labelled)[-1]
     both = test_scripts.run(
         sys.executable, "launch/cluster.py", "--program=evaluate", "--processes=2", "--devices=2", "--", *flags
     )
     assert both.returncode == 0, both.stderr
-    two = log_of(points)[-1]
-    names = [name for name in eight if name.endswith("/pixels") and not name.startswith("protocol")]
-    assert len(names) == 8
+    two = log_of(labelled)[-1]
+    names = [name for name in eight if f"protocol/{name}" in eight]
+    assert len(names) == 7
     for other in (one, two):
         for name in names:
             np.testing.assert_allclose(other[name], eight[name], rtol=1e-4, atol=1e-5, err_msg=name)

@@ -52,6 +52,12 @@ def test_two_points():
     assert distance(a, b) == pytest.approx(16 + 2, rel=1e-12)
 
 
+def test_sets_that_do_not_vary():
+    a, b = moments(np.zeros((5, 3))), moments(np.ones((4, 3)))
+    assert distance(a, b) == 3
+    assert distance(a, Moments(9, np.zeros(3), np.eye(3))) == 3
+
+
 def test_mistakes():
     two, wide = moments(np.eye(2)), moments(np.eye(3))
     with pytest.raises(InputError, match="second set has 1 examples, but 2 are needed"):
