@@ -27,7 +27,7 @@ RECIPE = f"SmallCNN 16-32-64, Adam {LEARNING_RATE}, batch {BATCH_SIZE}, {STEPS} 
 ADAM = optax.adam(LEARNING_RATE)
 AT_ONCE = 500  # images that go through the network together
 
-Params = Mapping[str, Mapping[str, Array]]
+Params = Mapping[str, Mapping[str, Array | np.ndarray]]
 
 
 def fit(

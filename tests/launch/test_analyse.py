@@ -1,5 +1,6 @@
 """launch/analyse.py: every verb on a run of a few steps, what is refused, and the verbs themselves."""
 
+import functools
 import json
 import sys
 
@@ -25,11 +26,18 @@ def call(verb, *arguments):
 
 
 @pytest.fixture(scope="module")
-def faces(tmp_path_factory):
-    """A GAN on 48 small faces."""
+def trained(tmp_path_factory):
+    """A GAN on 48 small faces, and what loads it: once."""
     config = experiments.get_config("gan")
     config.data = base.data(name="faces", resolution=16, size=48)
-    return train(tmp_path_factory.mktemp("faces"), config)
+    return train(tmp_path_factory.mktemp("faces"), config), functools.cache(sampling.load)
+
+
+@pytest.fixture
+def faces(trained, monkeypatch):
+    place, load = trained
+    monkeypatch.setattr(sampling, "load", lambda workdir, step, weights: load(str(workdir), step, weights=weights))
+    return place
 
 
 @pytest.fixture

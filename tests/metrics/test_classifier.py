@@ -34,25 +34,6 @@ def test_it_learns_and_repeats_itself(fitted):
     assert not np.array_equal(fitted["logits"]["kernel"], other["logits"]["kernel"])
 
 
-def test_longer_training_begins_with_the_shorter_one():
-    """The batch of a step depends on the seed and the step's number, not on how many there are."""
-    images, labels = bars(300, 0)
-    seen = []
-
-    def loss(outputs, targets):
-        jax.debug.callback(lambda rows: seen.append(np.asarray(rows)), targets)
-        return classifier.cross_entropy(outputs, targets % 4)
-
-    numbers = np.arange(300, dtype=np.int32)
-    module = classifier.SmallCNN(4, (2,), 4)
-    for steps in (2, 3):
-        jax.block_until_ready(classifier.train(module, loss, images, numbers, steps, 32, 5))
-        jax.effects_barrier()
-    np.testing.assert_array_equal(np.sort(np.stack(seen[:2]), axis=1), np.sort(np.stack(seen[2:4]), axis=1))
-    assert len(seen) == 5
-    assert len(np.unique(np.concatenate(seen))) > 60
-
-
 def test_accuracies_of_classes_average_to_the_total(fitted):
     images, labels = bars(200, 2)
     wrong = np.where(np.arange(200) % 5 == 0, (labels + 1) % 4, labels)

@@ -26,14 +26,17 @@ def blobs():
 
 def test_pooled_takes_the_maxima_of_a_grid():
     image = np.arange(64, dtype=np.float32).reshape(1, 8, 8, 1)
-    np.testing.assert_array_equal(probe.pooled([image])[0], image[0, 1::2, 1::2, 0].ravel())
+    small = np.arange(4, dtype=np.float32).reshape(1, 2, 2, 1)
+    uneven = np.full((1, 7, 5, 2), 3.0, np.float32)
+    found = jax.jit(probe.pooled)([image, small, uneven])[0]
+    np.testing.assert_array_equal(found[:16], image[0, 1::2, 1::2, 0].ravel())
+    np.testing.assert_array_equal(found[16:32].reshape(4, 4), small[0, :, :, 0].repeat(2, 0).repeat(2, 1))
+    np.testing.assert_array_equal(found[32:], np.full(32, 3.0))
 
 
-def test_pooled_joins_maps_of_any_size():
-    maps = [np.full((2, side, side, channels), side, np.float32) for side, channels in ((16, 256), (8, 512), (4, 1024))]
-    assert probe.pooled(maps).shape == (2, 28_672)  # the paper's number for images of 32x32
-    for shape in ((1, 7, 5, 2), (1, 2, 3, 2), (1, 1, 1, 2)):
-        np.testing.assert_array_equal(probe.pooled([np.full(shape, 3.0, np.float32)]), np.full((1, 32), 3.0))
+def test_pooled_joins_all_layers():
+    maps = [jax.ShapeDtypeStruct((2, s, s, channels), jnp.float32) for s, channels in ((16, 256), (8, 512), (4, 1024))]
+    assert jax.eval_shape(probe.pooled, maps).shape == (2, 28_672)  # the paper's number for images of 32x32
 
 
 def test_feature_maps_of_dcgan_are_its_layers():

@@ -66,9 +66,9 @@ def test_score():
 
 def test_a_fitted_reader(monkeypatch):
     monkeypatch.setattr(readers, "TESTED", 200)
-    world = Shapes((16, 16), seed=3)
-    reader = readers.fit_reader(world, ("background", "centre", "radius"), examples=600, steps=100, batch_size=64)
-    fresh = Shapes((16, 16), seed=4, fields=("image", "background", "centre", "radius")).read(np.arange(300))
+    world = Shapes((12, 12), seed=3)
+    reader = readers.fit_reader(world, ("background", "centre", "radius"), examples=600, steps=120, batch_size=64)
+    fresh = Shapes((12, 12), seed=4, fields=("image", "background", "centre", "radius")).read(np.arange(300))
     found = reader.predict(fresh["image"])
     for name in ("background", "centre", "radius"):
         assert (found[name].shape, found[name].dtype) == (fresh[name].shape, fresh[name].dtype)
