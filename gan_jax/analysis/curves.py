@@ -1,10 +1,10 @@
 """Curves of one run or of many, from what they wrote to metrics.jsonl.
 
 Runs whose configs differ in nothing but the seed are one line, their mean, in a band from the least to the greatest of
-them. A line of the log need not have every metric: those of training and of evaluation come in lines of their own.
+them. A line of the log need not have every metric: those of training and of evaluation come in lines of their own. What
+was measured by different protocols is never drawn in one panel.
 """
 
-import json
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from gan_jax.errors import InputError, choose
+from gan_jax.metrics import records
 from gan_jax.train.workdir import HARMLESS, load_config
 
-Log = Mapping[str, Mapping[int, float]]  # metric -> step -> value
+Log = Mapping[str, Mapping[int, float]]  # metric, and its protocol after a newline if it has one -> step -> value
 IGNORED = ("seed", "writers", "mesh", "keep", *HARMLESS)  # keys in which runs of one line may differ
 NAMED = 3  # so many differing keys are named in the legend; of more, the directories
 WIDTH, HEIGHT, DPI = 6.4, 4.0, 110  # of one panel in inches; dots per inch
@@ -30,7 +31,7 @@ class Curve(NamedTuple):
 
 
 def read(workdir: str | pathlib.Path) -> Log:
-    """The numbers in a run's metrics.jsonl. Of two lines with one metric and step the later counts.
+    """The numbers in a run's metrics.jsonl. Of two lines with one metric, protocol and step the later counts.
 
     Raises:
       InputError: if there is no such file, no line in it, or a line that is no JSON object with a step.
@@ -39,16 +40,9 @@ def read(workdir: str | pathlib.Path) -> Log:
     if not path.is_file():
         raise InputError(f"--workdir={workdir} has no metrics.jsonl")
     log: dict[str, dict[int, float]] = {}
-    *lines, _ = path.read_text().split("\n")  # what a killed run left of a last line has no end and does not count
-    for number, line in enumerate(lines, start=1):
-        try:
-            values = json.loads(line)
-            step = int(values["step"])
-        except (ValueError, TypeError, KeyError):
-            raise InputError(f"{path}, line {number} is no JSON object with a step: {line[:80]}") from None
-        for name, value in values.items():
-            if name != "step" and isinstance(value, int | float) and not isinstance(value, bool):
-                log.setdefault(name, {})[step] = float(value)
+    for name, measured in records.history(path).items():
+        for step, value, protocol in measured:
+            log.setdefault(f"{name}\n{protocol}".strip(), {})[step] = float(value)
     if not log:
         raise InputError(f"{path} has no numbers yet")
     return log
@@ -94,20 +88,33 @@ def curve(logs: Sequence[Log], metric: str) -> Curve | None:
 
 
 def curves(workdirs: Sequence[str | pathlib.Path], metrics: Sequence[str] = ()) -> dict[str, dict[str, Curve]]:
-    """{metric: {group of runs: curve}}, of these metrics or all, in the order in which runs write them.
+    """{title: {group of runs: curve}}, of these metrics or all, in the order in which runs write them.
+
+    A title is the metric's name; where it was measured in several ways, each has a title that says in what it differs.
 
     Raises:
       InputError: for no run directory, no metrics.jsonl, or a metric that none of the runs has.
     """
     logs = {name: [read(run) for run in runs] for name, runs in group(workdirs).items()}
-    known = dict.fromkeys(metric for group_logs in logs.values() for log in group_logs for metric in log)
+    known = dict.fromkeys(key for group_logs in logs.values() for log in group_logs for key in log)
+    names = dict.fromkeys(key.split("\n")[0] for key in known)
     for metric in metrics:
-        choose(metric, known, "metric")
+        choose(metric, names, "metric")
     found = {}
-    for metric in metrics or known:
-        lines = {name: curve(group_logs, metric) for name, group_logs in logs.items()}
-        found[metric] = {name: line for name, line in lines.items() if line is not None}
+    for metric in metrics or names:
+        ways = [key for key in known if key.split("\n")[0] == metric]
+        for key, title in zip(ways, _titles(ways), strict=True):
+            lines = {name: curve(group_logs, key) for name, group_logs in logs.items()}
+            found[title] = {name: line for name, line in lines.items() if line is not None}
     return found
+
+
+def _titles(ways: Sequence[str]) -> list[str]:
+    """Each metric's name, with those parts of its protocol that not all of these have."""
+    parts = [(way.split("\n")[1] if "\n" in way else "training").split("; ") for way in ways]
+    shared = set.intersection(*map(set, parts))
+    rests = ["; ".join(part for part in own if part not in shared) for own in parts]
+    return [way.split("\n")[0] + (f"\n{rest}" if rest else "") for way, rest in zip(ways, rests, strict=True)]
 
 
 def picture(found: Mapping[str, Mapping[str, Curve]]) -> np.ndarray:
@@ -129,7 +136,7 @@ def picture(found: Mapping[str, Mapping[str, Curve]]) -> np.ndarray:
             axes.plot(line.steps, line.mean, color=colour, marker=dots, markersize=4, linewidth=1.5, label=label)
             if line.runs > 1:
                 axes.fill_between(line.steps, line.low, line.high, color=colour, alpha=0.2, linewidth=0)
-        axes.set_title(metric, loc="left")
+        axes.set_title(metric, loc="left", wrap=True, fontsize="medium" if "\n" in metric else "large")
         axes.set_xlabel("step")
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)

@@ -56,15 +56,20 @@ def read(path: pathlib.Path) -> list[dict]:
     """Every whole line of a log.
 
     Raises:
-      InputError: if there is no such file, or a line is not JSON.
+      InputError: if there is no such file, or a line is no JSON object with a step.
     """
+    found = []
     try:
         lines = path.read_text().split("\n")[:-1]  # what follows the last newline is still being written
-        return [json.loads(line) for line in lines if line]
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
-    except ValueError as error:
-        raise InputError(f"{path} is damaged: {error}") from None
+    for number, line in enumerate(lines, start=1):
+        try:
+            found.append(json.loads(line))
+            found[-1]["step"] = int(found[-1]["step"])
+        except (ValueError, TypeError, KeyError):
+            raise InputError(f"{path}, line {number} is no JSON object with a step: {line[:80]}") from None
+    return found
 
 
 def history(path: pathlib.Path) -> dict[str, list[Measured]]:
@@ -72,7 +77,8 @@ def history(path: pathlib.Path) -> dict[str, list[Measured]]:
     found: dict[str, dict[tuple, Measured]] = {}
     for line in read(path):
         for name, value in line.items():
-            if name not in ("step", EVALUATED) and not name.startswith(PROTOCOL):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if number and name != "step":
                 measured = Measured(line["step"], value, line.get(PROTOCOL + name, ""))
                 found.setdefault(name, {})[measured.step, measured.protocol] = measured
     return {name: sorted(values.values(), key=lambda m: m.step) for name, values in found.items()}

@@ -7,6 +7,7 @@ import pytest
 
 from gan_jax.analysis import curves
 from gan_jax.errors import InputError
+from gan_jax.metrics import records
 
 
 @pytest.fixture
@@ -104,3 +105,13 @@ def test_a_panel_for_every_metric_in_which_lines_and_bands_are_seen():
     half = both[:, one.shape[1] :]
     assert shown(half, orange) > 100  # of a group the same colour in every panel
     assert shown(half, blue) == 0
+
+
+def test_what_was_measured_in_different_ways_has_panels_of_its_own(run):
+    first, second = run("a", [line(1, d=1.0)], seed=1), run("b", [line(1, d=2.0)], seed=2)
+    for place, count in ((first, 100), (second, 50)):
+        records.append(place / "metrics.jsonl", 1, [records.Value("fid", 3.0, f"metric fid; samples {count}")])
+    assert list(curves.curves([first, second])) == ["d", "fid\nsamples 100", "fid\nsamples 50"]
+    records.append(second / "metrics.jsonl", 1, [records.Value("fid", 5.0, "metric fid; samples 100")])
+    found = curves.curves([first, second], ["fid"])
+    assert [next(iter(lines.values())).runs for lines in found.values()] == [2, 1]

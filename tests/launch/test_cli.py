@@ -91,7 +91,7 @@ def test_a_right_command_runs(folder):
         # a key that is not there
         (
             ["--config=wgan.py", "--config.modle.rate=1"],
-            ["'modle'", "Did you mean 'model'?", "Choices: batch_size, data,"],
+            ["'modle'", "Did you mean 'model'?", "Choices: batch_size, best, data,"],
         ),
         (["--config=wgan.py", "--config.model.widht=1"], ["key of config.model", "'width'?", "Choices: rate, width"]),
         (["--config=wgan.py", "--config.stpes", "3"], ["--config.stpes", "Did you mean 'steps'?"]),

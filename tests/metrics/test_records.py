@@ -54,7 +54,7 @@ def test_a_line_that_is_being_written_is_not_read_and_damage_is_told(tmp_path):
     log.write_text('{"step": 1, "a": 1}\n{"step": 2, "a"')
     assert records.read(log) == [{"step": 1, "a": 1}]
     log.write_text('{"step": 1, "a": 1\n')
-    with pytest.raises(InputError, match="damaged"):
+    with pytest.raises(InputError, match="line 1 is no JSON object with a step"):
         records.read(log)
     with pytest.raises(InputError, match="cannot be read"):
         records.read(tmp_path / "nowhere.jsonl")
