@@ -172,6 +172,7 @@ def show_batch(config, stage, step: int, mesh) -> None:
     import jax
 
     from gan_jax.data import display
+    from gan_jax.train import loop
 
     print(f"\nbatch of step {step}")
     batch = jax.device_get(next(iter(loop.open_loader(config, stage, mesh).calls([(step, 1)]))))

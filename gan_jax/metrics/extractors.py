@@ -80,17 +80,25 @@ def collect(population: Population, extractors: Sequence[Extractor], batch_size:
     params = [parallel.replicate(e.params, population.mesh) for e in extractors]
     kept: list[dict[str, list]] = [{} for _ in extractors]
     labels, start = [], 0
+
+    def keep(made, start: int, number: int) -> None:
+        for parts, outputs, extractor in zip(kept, jax.device_get(made), extractors, strict=True):
+            rows = _rows(start, number, extractor.limit, population.count)
+            for name, array in outputs.items():
+                parts.setdefault(name, []).append(_of_examples(array, rows, size))
+
+    waiting = None  # the batch before, which is fetched while the devices work on the next one
     with tqdm(total=population.count, desc=what, unit="example", disable=None, leave=False) as bar:
         for examples, given, number in population.batches(size):
             with jax.set_mesh(population.mesh):
                 made = [run(p, examples, np.int32(start)) for run, p in zip(programs, params, strict=True)]
-            for parts, outputs, extractor in zip(kept, jax.device_get(made), extractors, strict=True):
-                for name, array in outputs.items():
-                    rows = _rows(start, number, extractor.limit, population.count)
-                    parts.setdefault(name, []).append(_of_examples(array, rows, size))
+            if waiting is not None:
+                keep(*waiting)
+            waiting = made, start, number
             labels.append(given[:number])
             start += number
             bar.update(number)
+    keep(*waiting)
     result = Collected(
         (extractor.name, {name: np.concatenate(arrays) for name, arrays in parts.items()})
         for extractor, parts in zip(extractors, kept, strict=True)
