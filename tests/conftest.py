@@ -14,7 +14,8 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")  # float32 + float64 or
 jax.config.update("jax_numpy_rank_promotion", "raise")  # [B] - [B, 1] is an error, not [B, B]
 
 # Many tests compile the same programs: once is enough, also for the processes that tests start.
-os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="gan_jax_tests_")
+if "PYTEST_XDIST_WORKER" not in os.environ:  # the workers of one call share the folder of the process that started them
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="gan_jax_tests_")
 os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
 jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)

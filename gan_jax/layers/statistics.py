@@ -7,6 +7,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
 
+from gan_jax.errors import InputError
+
 
 def minibatch_stddev(
     x: Float[Array, "batch *shape channels"], group: int = 4, neighbours: bool = False
@@ -20,8 +22,13 @@ def minibatch_stddev(
       group: examples in a group, at most the batch; the batch must divide by it.
       neighbours: False takes examples B / group apart, as the authors' code does; True takes neighbours, which is the
         same on shuffled batches and needs no communication where a batch is split over devices.
+
+    Raises:
+      InputError: if the batch does not divide.
     """
     size = min(group, x.shape[0])
+    if x.shape[0] % size:
+        raise InputError(f"minibatch standard deviation: {x.shape[0]} examples do not divide into groups of {size}")
     groups = x.shape[0] // size
     y = x.astype(jnp.float32).reshape(*((groups, size) if neighbours else (size, groups)), *x.shape[1:])
     axis = 1 if neighbours else 0

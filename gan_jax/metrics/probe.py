@@ -99,8 +99,9 @@ def linear_probe(
     """A linear L2-SVM on features, its C chosen on a part of the training set, then fitted to all of it.
 
     Features are standardised by the training set and divided by the square root of their number: a strength then
-    means the same whatever there is to see. Strengths are tried from the weakest on, until accuracy falls. Memory: the features themselves stay on the host; the device holds 1024
-    of them at a time, and the weights; L-BFGS keeps some thirty float64 vectors as long as the weights.
+    means the same whatever there is to see. Strengths are tried from the weakest on until accuracy falls. Memory: the
+    features stay on the host, the device holds 1024 of them at a time and the weights; L-BFGS keeps some thirty
+    float64 vectors as long as the weights.
 
     Raises:
       InputError: if features and labels do not fit together, there are fewer than two classes, or too few examples

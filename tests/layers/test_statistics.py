@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_jax.errors import InputError
 from gan_jax.layers.conditional import concat_label
 from gan_jax.layers.maxout import Maxout, uniform
 from gan_jax.layers.statistics import MinibatchDiscrimination, minibatch_stddev
@@ -71,3 +72,8 @@ def test_labels_are_appended():
     np.testing.assert_array_equal(made[1, 2, 0], [0.0, 0.0, 1.0])
     np.testing.assert_array_equal(concat_label(jnp.ones((2, 1)), label), [[1.0, 1.0, 0.0], [1.0, 0.0, 1.0]])
     assert concat_label(x) is x
+
+
+def test_groups_that_do_not_divide_the_batch():
+    with pytest.raises(InputError, match="6 examples do not divide into groups of 4"):
+        minibatch_stddev(jnp.zeros((6, 2, 2, 3)))
