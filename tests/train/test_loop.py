@@ -27,7 +27,7 @@ def go(config, place):
 
 
 def test_no_call_runs_over_what_is_due():
-    config = ConfigDict({"steps_per_call": 4, "log_every": 10, "sample_every": 0, "save_every": 15})
+    config = ConfigDict({"steps_per_call": 4, "log_every": 10, "sample_every": 0, "save_every": 15, "eval_every": 0})
     plan = list(loop.plan(3, 33, config))
     assert plan[0] == (3, 4)
     reached = [step + size for step, size in plan]
