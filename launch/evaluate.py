@@ -92,7 +92,7 @@ def of_run(requests):
     from gan_jax.metrics import populations
 
     sampler = gan_jax.load(WORKDIR.value, STEP.value, weights=WEIGHTS.value)
-    sides = {side for request in requests for side in request.metric.sides}
+    sides = {side for request in requests for side in request.populations}
     data, mesh = sampler.config.data.copy_and_resolve_references(), sampler.mesh
     if DATA.value is not None:
         data.path = DATA.value

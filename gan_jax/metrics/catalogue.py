@@ -30,6 +30,7 @@ from gan_jax.nets import lpips, vgg
 VALIDATION = 1_000  # held-out examples that the bandwidth of a Parzen window is chosen on
 CURVE = (1_000, 10_000)  # synthetic images: a generator that collapsed gives no more with more of them
 BATCH_SIZE = 64
+BOTH, TESTED, LEARNED = ("real", "fake"), ("fake", "held_out"), ("real", "held_out")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,16 +54,15 @@ class Evidence:
         return self.collected[side]["images"]["images"]
 
     def labels(self, side: str) -> np.ndarray:
-        population = getattr(self.needs, side)
-        if not population.labelled:
-            who = {"fake": "the samples", "real": "the reference", "held_out": "the held-out examples"}[side]
-            raise InputError(f"this metric needs labels, and {who} have none")
         return self.collected[side].labels
 
 
 class Metric(NamedTuple):
-    """`compute(evidence) -> {name: value}`, of which `main` is the one that a run is judged by. `settings` are the
-    constants of the formula, for the protocol."""
+    """`compute(evidence) -> {name: value}`, of which `main` is the one that a run is judged by.
+
+    extractor, sides: what it looks with, at which populations. labelled: those of them that must have labels.
+    settings: the constants of the formula, for the protocol. check: raises InputError where it does not apply.
+    """
 
     compute: Callable[[Evidence], Mapping[str, float]]
     main: str
@@ -70,6 +70,8 @@ class Metric(NamedTuple):
     sides: tuple[str, ...]
     settings: str = ""
     better: str = "lower"
+    labelled: tuple[str, ...] = ()
+    check: Callable[[Needs], None] = lambda needs: None
 
 
 def fid(evidence: Evidence) -> dict[str, float]:
@@ -134,24 +136,18 @@ def gan_train(evidence: Evidence) -> dict[str, float]:
 
 def paired(evidence: Evidence) -> dict[str, float]:
     """PSNR and SSIM of images that belong together, in the order of their names."""
-    real, fake = (evidence.images(side) for side in ("real", "fake"))
-    _require_pairs(evidence)
-    measured = {"psnr": _mean_over(similarity.psnr, real, fake), "ssim": _mean_over(similarity.ssim, real, fake)}
-    return measured
+    real, fake = (evidence.images(side) for side in BOTH)
+    return {"psnr": _mean_over(similarity.psnr, real, fake), "ssim": _mean_over(similarity.ssim, real, fake)}
 
 
 def lpips_distance(evidence: Evidence) -> dict[str, float]:
-    _require_pairs(evidence)
-    real, fake = (evidence.images(side) for side in ("real", "fake"))
+    real, fake = (evidence.images(side) for side in BOTH)
     measure = perceptual(evidence.needs)
     return {"lpips": _mean_over(lambda a, b: measure(a / 127.5 - 1.0, b / 127.5 - 1.0), real, fake)}
 
 
 def coverage(evidence: Evidence) -> dict[str, float]:
-    sampler = evidence.needs.sampler
-    world = None if sampler is None else datasets.open(sampler.config.data)
-    if not hasattr(world, "centres") or not len(world.centres) or world.std is None:
-        raise InputError("modes: only a mixture of known modes has them: gaussians of kind ring or grid")
+    world = datasets.open(evidence.needs.sampler.config.data)
     result = modes.coverage(evidence.features("fake"), world.centres, world.std)
     return {
         "modes": float(result.covered),
@@ -174,12 +170,9 @@ def parzen_window(evidence: Evidence) -> dict[str, float]:
 def path_length_z(evidence: Evidence) -> dict[str, float]:
     """Paths between latents on the sphere that normal ones concentrate on."""
     needs, sampler = evidence.needs, evidence.needs.sampler
-    sampler.check_latent()
     number = needs.samples
-    z = sampler.latents(2 * number, needs.seed)
-    if sampler.config.model.get("latent") not in ("normal", "sphere") or getattr(z, "ndim", 0) != 2:
-        raise InputError("needs latents that are normal or on a sphere, where a path is an arc")
-    z, scale = np.asarray(z), z.shape[1] ** 0.5
+    z = np.asarray(sampler.latents(2 * number, needs.seed))
+    scale = z.shape[1] ** 0.5
     measure, t = perceptual(needs), np.random.default_rng(needs.seed).random(number, np.float32)
     labels, found = sampler.labels(BATCH_SIZE), []
     for start in range(0, number, BATCH_SIZE):
@@ -205,28 +198,56 @@ def critic_probe(evidence: Evidence) -> dict[str, float]:
 
 def perceptual(needs: Needs) -> Callable[[jax.Array, jax.Array], jax.Array]:
     """LPIPS between images float32 [B,H,W,C] in [-1, 1]."""
-    conv, _ = extractors.frozen("vgg16", needs.vgg, vgg.load, lambda: vgg.init(needs.seed, fully_connected=False))
+
+    def load(path):
+        return vgg.load(path, fully_connected=False)
+
+    conv, _ = extractors.frozen("vgg16", needs.vgg, load, lambda: vgg.init(needs.seed, fully_connected=False))
     linear, _ = extractors.frozen("lpips", needs.lpips, lpips.load_linear, lambda: lpips.init_linear(needs.seed))
     run = jax.jit(lpips.distance)
     return lambda a, b: run(conv, linear, extractors.rgb(a), extractors.rgb(b))
 
 
 def perceptual_protocol(needs: Needs) -> str:
+    """Which weights `perceptual` looks with. Raises InputError if they are missing."""
+
     def origin(name, path):
         return "RANDOM WEIGHTS" if path == "random" else f"weights {extractors.weight_hash(name, path)}"
 
     return f"VGG16 {origin('vgg16', needs.vgg)}, LPIPS {origin('lpips', needs.lpips)}"
 
 
-def _require_pairs(evidence: Evidence) -> None:
-    real, fake = evidence.needs.real, evidence.needs.fake
-    if real.count != fake.count:
-        raise InputError(f"pairs of images are compared, and there are {fake.count} and {real.count}")
-    if not (real.names and fake.names) or evidence.needs.sampler is not None:
+def check_modes(needs: Needs) -> None:
+    world = None if needs.sampler is None else datasets.open(needs.sampler.config.data)
+    if not hasattr(world, "centres") or not len(world.centres) or world.std is None:
+        raise InputError("only a mixture of known modes has them: gaussians of kind ring or grid")
+
+
+def check_pairs(needs: Needs) -> None:
+    extractors.require_images(needs, "this metric")
+    if needs.real.count != needs.fake.count:
+        raise InputError(f"pairs of images are compared, and there are {needs.fake.count} and {needs.real.count}")
+    if not (needs.real.names and needs.fake.names) or needs.sampler is not None:
         raise InputError("pairs of images are compared by the names of their files: use --folder and --reference")
-    for one, other in zip(fake.names, real.names, strict=True):
+    for one, other in zip(needs.fake.names, needs.real.names, strict=True):
         if one.rpartition(".")[0] != other.rpartition(".")[0]:
             raise InputError(f"pairs of images must have the same names, and {one} stands against {other}")
+
+
+def check_lpips(needs: Needs) -> None:
+    check_pairs(needs)
+    extractors.require_rgb(needs, "LPIPS")
+    perceptual_protocol(needs)
+
+
+def check_path_length(needs: Needs) -> None:
+    sampler = needs.sampler
+    sampler.check_latent()
+    if len(sampler.shape) != 3 or sampler.shape[-1] not in (1, 3):
+        raise InputError(f"LPIPS sees grey or RGB images, and the samples are {sampler.shape}")
+    if sampler.config.model.get("latent") not in ("normal", "sphere"):
+        raise InputError("needs latents that are normal or on a sphere, where a path is an arc")
+    perceptual_protocol(needs)
 
 
 def _mean_over(function: Callable, a: np.ndarray, b: np.ndarray, batch_size: int = BATCH_SIZE) -> float:
@@ -239,7 +260,6 @@ def _mean_over(function: Callable, a: np.ndarray, b: np.ndarray, batch_size: int
     return total / len(a)
 
 
-BOTH = ("real", "fake")
 BY_NAME: dict[str, Metric] = {
     "fid": Metric(fid, "fid", "inception", BOTH),
     "kid": Metric(kid, "kid", "inception", BOTH, "100 subsets of 1000"),
@@ -247,14 +267,22 @@ BY_NAME: dict[str, Metric] = {
     "precision_recall": Metric(precision_recall, "precision", "vgg", BOTH, "k=3", "higher"),
     "density_coverage": Metric(density_coverage, "coverage", "vgg", BOTH, "k=5", "higher"),
     "1nn": Metric(two_sample, "1nn", "pixels", BOTH, "leave one out"),
-    "nn_error": Metric(nn_error, "nn_error", "pixels", ("fake", "held_out")),
+    "nn_error": Metric(nn_error, "nn_error", "pixels", TESTED, labelled=TESTED),
     "swd": Metric(swd, "swd_average", "patches", BOTH, "512 directions"),
     "ms_ssim": Metric(ms_ssim, "ms_ssim", "pairs", ("fake",)),
-    "tstr": Metric(gan_train, "tstr", "images", ("real", "fake", "held_out"), "3 seeds, 1000 steps", "higher"),
-    "paired": Metric(paired, "psnr", "images", BOTH, "", "higher"),
-    "lpips": Metric(lpips_distance, "lpips", "images", BOTH),
-    "modes": Metric(coverage, "modes", "pixels", ("fake",), "3 standard deviations", "higher"),
-    "parzen": Metric(parzen_window, "parzen", "pixels", ("fake", "held_out"), "1000 validation examples", "higher"),
-    "ppl_z": Metric(path_length_z, "ppl_z", "images", (), "epsilon 1e-4"),
-    "linear": Metric(critic_probe, "linear_accuracy", "critic", ("real", "held_out"), "", "higher"),
+    "tstr": Metric(
+        gan_train,
+        "tstr",
+        "images",
+        ("real", "fake", "held_out"),
+        "3 seeds, 1000 steps",
+        "higher",
+        labelled=("real", "held_out"),
+    ),
+    "paired": Metric(paired, "psnr", "images", BOTH, "", "higher", check=check_pairs),
+    "lpips": Metric(lpips_distance, "lpips", "images", BOTH, check=check_lpips),
+    "modes": Metric(coverage, "modes", "pixels", ("fake",), "3 standard deviations", "higher", check=check_modes),
+    "parzen": Metric(parzen_window, "parzen", "pixels", TESTED, "1000 validation examples", "higher"),
+    "ppl_z": Metric(path_length_z, "ppl_z", "images", (), "epsilon 1e-4", check=check_path_length),
+    "linear": Metric(critic_probe, "linear_accuracy", "critic", LEARNED, "", "higher", labelled=LEARNED),
 }

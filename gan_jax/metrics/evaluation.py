@@ -28,6 +28,11 @@ class Request(NamedTuple):
         return BY_NAME[self.name]
 
     @property
+    def populations(self) -> frozenset[str]:
+        """Who must be there: those that are looked at, and the reference that the classifier learns from."""
+        return frozenset((*self.metric.sides, *(["real"] if self.extractor == "classifier" else [])))
+
+    @property
     def suffix(self) -> str:
         """What the names of its values end in: which features they are of, where there is a choice."""
         return f"/{self.extractor}" if self.metric.extractor in extractors.EXCHANGEABLE else ""
@@ -112,8 +117,8 @@ class Evaluation:
                 parts.append(f"{side} {population.source}, {population.count} examples, sha256 {self._reals[side][1]}")
         if "fake" in request.metric.sides:
             parts.append(f"samples {needs.fake.count}, {needs.fake.source}")
-        elif needs.sampler is not None:
-            parts.append(f"{needs.sampler.weights} weights, seed {needs.seed}")
+        elif not request.metric.sides:
+            parts.append(f"samples {needs.samples}, {needs.sampler.weights} weights, seed {needs.seed}")
         return "; ".join(parts)
 
 
@@ -128,17 +133,26 @@ def evaluate(requests: Sequence[Request], needs: Needs, batch_size: int = BATCH_
 
 def _check(requests: Sequence[Request], needs: Needs) -> None:
     for request in requests:
-        for side in request.metric.sides:
+        for side in sorted(request.populations):
             if getattr(needs, side) is None:
                 raise InputError(f"metric '{request.name}' needs {MISSING[side]}")
         if not request.metric.sides and needs.sampler is None:
             raise InputError(f"metric '{request.name}' needs a run (--workdir), whose latents it moves")
+        for side in request.metric.labelled:
+            if not getattr(needs, side).labelled:
+                raise InputError(f"metric '{request.name}' needs labels, and {WHO[side]} have none")
     shapes = {p.shape for p in (needs.fake, needs.real, needs.held_out) if p is not None}
     if len(shapes) > 1:
         shown = " and ".join("x".join(map(str, shape)) for shape in sorted(shapes, reverse=True))
         raise InputError(f"images of {shown} cannot be compared; bring them to one size with --resolution")
+    for request in requests:
+        try:
+            request.metric.check(needs)
+        except InputError as error:
+            raise InputError(f"metric '{request.name}': {error}") from None
 
 
+WHO = {"fake": "the samples", "real": "the reference's images", "held_out": "the held-out examples"}
 MISSING = {
     "fake": "samples: a run (--workdir) or a folder of images (--folder)",
     "real": "a reference: the run's own data, or a folder of images (--reference)",

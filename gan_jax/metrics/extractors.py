@@ -178,7 +178,7 @@ def rgb(images: jax.Array) -> jax.Array:
     return jnp.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images
 
 
-def _require_rgb(needs: Needs, what: str) -> None:
+def require_rgb(needs: Needs, what: str) -> None:
     require_images(needs, what)
     if needs.shape[-1] not in (1, 3):
         raise InputError(
@@ -222,7 +222,7 @@ def _of_pairs(needs: Needs) -> Extractor:
 
 
 def _of_inception(needs: Needs) -> Extractor:
-    _require_rgb(needs, "inception")
+    require_rgb(needs, "inception")
     resizer = choose(needs.resizer, RESIZERS, "resizer")
     params, origin = frozen("inception", needs.inception, inception.load, lambda: inception.init(needs.seed))
 
@@ -234,7 +234,7 @@ def _of_inception(needs: Needs) -> Extractor:
 
 
 def _of_vgg(needs: Needs) -> Extractor:
-    _require_rgb(needs, "vgg")
+    require_rgb(needs, "vgg")
     params, origin = frozen("vgg16", needs.vgg, vgg.load, lambda: vgg.init(needs.seed))
 
     def look(params, images, first):

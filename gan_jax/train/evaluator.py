@@ -50,7 +50,7 @@ class Evaluator:
             return
         resolved = restore.stage_config(config, stage)
         requests = evaluation.parse(config.metrics)
-        sides = {side for request in requests for side in request.metric.sides}
+        sides = {side for request in requests for side in request.populations}
         self._sampler = sampling.of(stage.gan, state, resolved, 0, mesh, "average")
         self._needs = Needs(
             fake=populations.generated(self._sampler, config.eval_samples),

@@ -55,8 +55,10 @@ def test_a_run_is_measured_and_the_values_kept(points, capsys):
 
 def test_labels_reach_the_metrics_that_need_them(labelled, tmp_path):
     test = images_in(tmp_path / "test", 30, seed=1, shape=(8, 8, 1), classes=3)
+    call("evaluate", "--workdir", labelled, "--metrics=is:classifier", "--samples=40")
+    assert 1 <= log_of(labelled)[-1]["is/classifier"] <= 3
     call("evaluate", "--workdir", labelled, "--metrics=nn_error,fid:classifier", "--test", test, "--samples=40")
-    (line,) = log_of(labelled)
+    line = log_of(labelled)[-1]
     assert 0 <= line["nn_error/pixels"] <= 1
     assert line["fid/classifier"] > 0
     assert "% on reals it did not see" in line["protocol/fid/classifier"]

@@ -209,7 +209,8 @@ def test_metrics_that_do_not_apply_say_so(tmp_path):
         ("ppl_z", population, population, "needs a run"),
         ("modes", points, points, "only a mixture of known modes"),
         ("paired", population, population, "--folder"),
-        ("linear", population, population, "held_out|not trained on"),
+        ("linear", population, population, "not trained on"),
+        ("is:classifier", channels, channels, "trained on the labels of the reference, and it has none"),
     ]:
         with pytest.raises(InputError, match=message):
             measured(names, fake, real)
