@@ -25,7 +25,7 @@ def labelled(tmp_path_factory):
     """A conditional GAN on images of three classes."""
     place = tmp_path_factory.mktemp("labelled")
     config = experiments.get_config("gan")
-    config.data = base.data(name="folder", path=str(images_in(place / "data", 60, shape=(8, 8, 1), classes=3)))
+    config.data = base.data(name="folder", path=str(images_in(place / "data", 150, shape=(8, 8, 1), classes=3)))
     config.model.update(conditional=True)
     return train(place / "run", config)
 
@@ -125,8 +125,13 @@ def test_empty_folders_and_other_sizes(tmp_path):
 
 @pytest.mark.processes
 def test_one_device_and_two_processes_measure_the_same(labelled):
-    """Eight devices here, one device in another process, two processes of two devices each."""
-    flags = ["--metrics=fid:pixels,1nn,fid:classifier,is:classifier", "--samples=50", f"--workdir={labelled}"]
+    """Eight devices here, one device in another process, two processes of two devices each.
+
+    There are more images than the 64 features: the root of a covariance that is singular would turn rounding of 1e-7
+    into 3e-4. What is left is a sample that rounding puts on the other side of the edge between two bytes, which moves
+    the score of 15 images by some 4e-4 (seen once).
+    """
+    flags = ["--metrics=fid:pixels,1nn,fid:classifier,is:classifier", "--samples=150", f"--workdir={labelled}"]
     call("evaluate", *flags)
     eight = log_of(labelled)[-1]
     single = test_scripts.run(sys.executable, "launch/evaluate.py", *flags, JAX_NUM_CPU_DEVICES="1")
@@ -141,7 +146,7 @@ def test_one_device_and_two_processes_measure_the_same(labelled):
     assert len(names) == 7
     for other in (one, two):
         for name in names:
-            np.testing.assert_allclose(other[name], eight[name], rtol=1e-4, atol=1e-5, err_msg=name)
+            np.testing.assert_allclose(other[name], eight[name], rtol=1e-3, atol=1e-5, err_msg=name)
             assert other[f"protocol/{name}"] == eight[f"protocol/{name}"]
 
 
