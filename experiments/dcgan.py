@@ -17,7 +17,7 @@ from gan_jax import config as base
 
 def get_config(variant="default"):
     config = base.defaults(gan="dcgan")
-    config.steps, config.batch_size = 4_500, 64
+    config.steps, config.batch_size = 3_000, 64
     config.log_every, config.sample_every, config.save_every = 50, 250, 500
     config.data = base.data(name="faces", resolution=32, size=20_000, on_device=True)
     config.model = base.dict(
@@ -25,9 +25,14 @@ def get_config(variant="default"):
         d_width=32,
         kernel=4,
         hidden=(),
+        g_norm="batch",  # or "none", or "virtual" for virtual batch norm
+        d_norm="batch",  # or "none"
         norm_units=False,
         affine=True,
         epsilon=1e-5,
+        g_dropout=0.0,  # dropout and Gaussian noise in the generator's hidden layers
+        g_noise=0.0,
+        d_statistics="none",  # or "minibatch_discrimination", "minibatch_stddev"
         latent="normal",
         latent_size=100,
         loss="non_saturating",
@@ -37,6 +42,7 @@ def get_config(variant="default"):
         penalty_weight=0.0,
         rounds=1,
         updates="sequential",
+        tricks=base.tricks(),  # noise, soft and flipped labels, replay, ...: gan_jax/tricks.py
         conditional=False,
         half_life=10_000.0,  # images; not the paper's, but a short training shows less noise
         g_optimizer=base.optimizer("adam", 2e-4, b1=0.5, b2=0.999),

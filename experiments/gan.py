@@ -24,6 +24,9 @@ def get_config(variant="default"):
     config.model = base.dict(
         nets="mlp",  # "goodfellow2014" for the networks of the paper
         widths=(128, 128, 128),
+        g_dropout=0.0,  # dropout and Gaussian noise in the generator's hidden layers
+        g_noise=0.0,
+        d_statistics="none",  # or "minibatch_discrimination", "minibatch_stddev"
         latent="normal",
         latent_size=2,
         loss="non_saturating",
@@ -33,6 +36,7 @@ def get_config(variant="default"):
         penalty_weight=0.0,
         rounds=1,  # the k of Algorithm 1
         updates="sequential",
+        tricks=base.tricks(),  # noise, soft and flipped labels, replay, ...: gan_jax/tricks.py
         conditional=False,
         half_life=0.0,  # of the averaged generator, in images; 0 samples the generator itself
         g_optimizer=base.optimizer("adam", 1e-3, b1=0.5, b2=0.9),

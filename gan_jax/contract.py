@@ -39,6 +39,7 @@ class Net:
     params: PyTree
     stats: PyTree  # every other collection: batch_stats, spectral, w_average
     opt: optax.OptState = ()
+    grad_norm: PyTree = ()  # of the last gradient that was descended, float32 []; () where nothing descends
 
 
 @struct.dataclass
@@ -77,6 +78,14 @@ class LatentGAN(GAN, Protocol):
     def generate(self, state: PyTree, latents: PyTree, batch: Batch) -> PyTree: ...
 
 
+@runtime_checkable
+class Judge(GAN, Protocol):
+    """A GAN whose critic gives an opinion of single examples, which diagnostics and pictures ask for."""
+
+    def score(self, state: PyTree, examples: Array, batch: Batch) -> Array:
+        """[B] float32 for examples [B, ...] under the conditions of `batch`: high says data. No scale is promised."""
+
+
 class Stage(NamedTuple):
     """Which pure functions, for how many steps, on which view of the data."""
 
@@ -91,7 +100,12 @@ def create(module: nn.Module, tx: optax.GradientTransformation, rng: Key, *input
     """A `Net` whose parameters were drawn for these inputs."""
     stats = dict(module.init(rng, *inputs, **kwargs))
     params = stats.pop("params")
-    return Net(params=params, stats=stats, opt=tx.init(params))
+    return Net(params=params, stats=stats, opt=tx.init(params), grad_norm=jnp.zeros(()))
+
+
+def still(net: Net) -> Net:
+    """A copy of a net that no optimiser moves: an average, a frozen teacher."""
+    return jax.tree.map(jnp.copy, net.replace(opt=(), grad_norm=()))
 
 
 def apply(
@@ -141,7 +155,19 @@ def descend(
         stats, aux = jax.tree.map(lambda leaf: leaf[-1], stats), mean(aux)
     with jax.numpy_dtype_promotion("standard"):  # Optax raises floats to its integer step count
         updates, opt = tx.update(grads, net.opt, net.params)
-    return net.replace(params=optax.apply_updates(net.params, updates), stats=stats, opt=opt), aux
+    params, norm = optax.apply_updates(net.params, updates), optax.tree.norm(grads)
+    return Net(params=params, stats=stats, opt=opt, grad_norm=norm), aux
+
+
+def grad_norms(state: PyTree) -> Metrics:
+    """`grad/<name>` for every net of a state that descends: g, d, and in populations g_0, g_1, ..."""
+
+    def is_net(node):
+        return isinstance(node, Net)
+
+    nets = jax.tree_util.tree_leaves_with_path(state, is_leaf=is_net)
+    moving = [(path, net) for path, net in nets if is_net(net) and not isinstance(net.grad_norm, tuple)]
+    return {f"grad/{jax.tree_util.keystr(path, simple=True, separator='_')}": net.grad_norm for path, net in moving}
 
 
 def split(batch: PyTree, pieces: int) -> PyTree:
@@ -198,7 +224,7 @@ def raw(state: PyTree) -> PyTree:
     """The same state, sampled with the generator as it is instead of its running average."""
     if not hasattr(state, "average"):
         return state
-    return state.replace(average=state.g.replace(opt=()))
+    return state.replace(average=state.g.replace(opt=(), grad_norm=()))
 
 
 def carry_over(old: PyTree, new: PyTree) -> PyTree:

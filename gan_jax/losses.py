@@ -28,9 +28,13 @@ Scalar = Float[Array, ""]
 
 
 class Loss(NamedTuple):
-    """What each player minimises: functions of (real_logits [B], fake_logits [B]) to a float32 scalar."""
+    """What each player minimises: functions of (real_logits [B], fake_logits [B]) to a float32 scalar.
 
-    d: Callable[[Array, Array], Array]
+    Where examples have labels of their own (all but the relativistic ones), `d` also takes `real_label` and
+    `fake_label`, numbers or [B]: the share of an example that is called real.
+    """
+
+    d: Callable[..., Array]
     g: Callable[[Array, Array], Array]
 
 
@@ -49,13 +53,18 @@ def additive(real: Elementwise, fake: Elementwise, g: Elementwise, real_label: f
         lower bound.
     """
 
-    def smoothed(logits):
-        return real_label * real(logits) + (1.0 - real_label) * fake(logits)
+    def cost(label):
+        if isinstance(label, float) and label in (0.0, 1.0):  # where `fake` overflows, 0 * inf is NaN
+            return real if label else fake
+        return lambda logits: label * real(logits) + (1.0 - label) * fake(logits)
 
-    real_cost = real if real_label == 1.0 else smoothed  # not by arithmetic: where `fake` overflows, 0 * inf is NaN
-
-    def d(real_logits: Float[Array, "real"], fake_logits: Float[Array, "fake"]) -> Scalar:
-        return _mean(real_cost, real_logits) + _mean(fake, fake_logits)
+    def d(
+        real_logits: Float[Array, "real"],
+        fake_logits: Float[Array, "fake"],
+        real_label: float | Float[Array, "real"] = real_label,
+        fake_label: float | Float[Array, "fake"] = 0.0,
+    ) -> Scalar:
+        return _mean(cost(real_label), real_logits) + _mean(cost(fake_label), fake_logits)
 
     def generator(real_logits: Float[Array, "real"], fake_logits: Float[Array, "fake"]) -> Scalar:
         return _mean(g, fake_logits)
@@ -88,7 +97,9 @@ def paired(cost: Callable[[jax.Array, jax.Array], jax.Array], real_label: float 
 
 def scaled(loss: Loss, d: float = 1.0, g: float = 1.0) -> Loss:
     """The same loss with each player's cost multiplied by a factor."""
-    return Loss(lambda real, fake: d * loss.d(real, fake), lambda real, fake: g * loss.g(real, fake))
+    return Loss(
+        lambda real, fake, **labels: d * loss.d(real, fake, **labels), lambda real, fake: g * loss.g(real, fake)
+    )
 
 
 cross_entropy = partial(additive, lambda a: softplus(-a), softplus)  # -log D(x) and -log(1 - D(G(z)))

@@ -244,3 +244,59 @@ def build(name: str, weight: float) -> Penalty:
       InputError: for an unknown name, or a bound that is not positive.
     """
     return choose(name, BY_NAME, "penalty (config.model.penalty)")(weight)
+
+
+# ------------------------------------------------------------------------- what a generator pays besides its loss
+
+
+def feature_matching(real: Float[Array, "real *shape"], fake: Float[Array, "fake *shape"], *, power: int = 2) -> Scalar:
+    """The mean, over features, of |batch mean of real features - batch mean of fake ones|^power.
+
+    Salimans et al., 2016, arXiv:1606.03498, section 3.1; the paper's squared norm sums where their code averages. A
+    `power` of 1 is their code for CIFAR-10 and SVHN.
+    """
+    gap = jnp.abs(real.astype(jnp.float32).mean(axis=0) - fake.astype(jnp.float32).mean(axis=0))
+    return jnp.mean(gap**power)
+
+
+def pulling_away(codes: Float[Array, "batch *shape"]) -> Scalar:
+    """The mean squared cosine between the codes of different samples, in [0, 1]; 0 where there is only one (Zhao et
+    al., 2016, arXiv:1609.03126, section 2.4)."""
+    flat = codes.astype(jnp.float32).reshape(len(codes), -1)
+    unit = flat / jnp.maximum(jnp.sqrt(squared_norms(flat) + 1e-16), 1e-8).reshape(-1, 1)
+    cosines = jnp.matmul(unit, unit.T, precision="highest") * (1.0 - jnp.eye(len(codes)))
+    return jnp.sum(cosines**2) / max(len(codes) * (len(codes) - 1), 1)
+
+
+# Of the critic's last features of reals and of fakes [B, ...], as networks sow them, to the weighted cost and the
+# unweighted values as metrics.
+GeneratorPenalty = Callable[[Array, Array], tuple[Array, dict[str, Array]]]
+
+
+def nothing_more(real: Array, fake: Array) -> tuple[Array, dict[str, Array]]:
+    """The generator pays its loss alone."""
+    return jnp.zeros(()), {}
+
+
+def _of_features(name: str, term: Callable[[Array, Array], Array]) -> Callable[[float], GeneratorPenalty]:
+    def weighted(weight):
+        def cost(real, fake):
+            value = term(real, fake)
+            return weight * value, {f"penalty/{name}": value}
+
+        return cost
+
+    return weighted
+
+
+GENERATOR_BY_NAME: dict[str, Callable[[float], GeneratorPenalty]] = {  # each of its weight
+    "none": lambda _: nothing_more,
+    "feature_matching": _of_features("feature_matching", feature_matching),
+    "feature_matching_l1": _of_features("feature_matching", partial(feature_matching, power=1)),
+    "pulling_away": _of_features("pulling_away", lambda real, fake: pulling_away(fake)),
+}
+
+
+def build_for_generator(name: str, weight: float) -> GeneratorPenalty:
+    """The generator's penalty that a config names."""
+    return choose(name, GENERATOR_BY_NAME, "penalty of the generator (config.model.tricks.g_penalty)")(weight)

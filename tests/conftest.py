@@ -25,6 +25,14 @@ flags.FLAGS.mark_as_parsed()  # grain reads an absl flag when it starts
 SHARED = pathlib.Path(os.environ.get("GAN_JAX_SHARED", pathlib.Path(__file__).parents[2] / "shared"))
 
 
+def pytest_configure(config):
+    """The quick suite compiles much and runs little: without most optimisations it takes half the time. Trainings, and
+    whatever else is slow, are compiled as users compile them."""
+    if "slow" not in config.option.markexpr.replace("not slow", ""):
+        os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # for the processes that tests start
+        jax.config.update("jax_disable_most_optimizations", True)
+
+
 @pytest.fixture(scope="session")
 def real_data():
     """Folder of the real datasets, or a skip where they are not at hand."""

@@ -15,37 +15,51 @@ from gan_jax.train.checkpoint import Checkpoints
 from tests import experiments
 
 every_gan = pytest.mark.parametrize("name", experiments.NAMES)
+BATCH = 8 * 37  # 296 appears in no network, so an array with such an axis holds the global batch
 
 
 @pytest.fixture(scope="module")
 def run():
-    """Runs by name, each made once."""
+    """Runs by name and number of devices, each made once."""
     made = {}
 
-    def get(name):
-        if name not in made:
-            made[name] = experiments.open_run(name)
-        return made[name]
+    def get(name, devices=8):
+        if (name, devices) not in made:
+            made[name, devices] = experiments.open_run(name, devices, batch_size=BATCH)
+        return made[name, devices]
 
     return get
 
 
 @pytest.fixture(scope="module")
-def trained(run):
-    """(state before, state after three donated steps, metrics of the three), on the host."""
+def program(run):
+    """The compiled step of a run; each compiled once, as compiling is nearly all that the battery does."""
     made = {}
 
-    def get(name):
-        if name not in made:
-            made[name] = train(run(name))
-        return made[name]
+    def get(name, devices=8):
+        if (name, devices) not in made:
+            made[name, devices] = run(name, devices).compile(run(name, devices).abstract())
+        return made[name, devices]
 
     return get
 
 
-def train(run, steps=3, key=None):
+@pytest.fixture(scope="module")
+def trained(run, program):
+    """(state before, state after three donated steps, metrics of the three), on the host."""
+    made = {}
+
+    def get(name, devices=8):
+        if (name, devices) not in made:
+            made[name, devices] = train(run(name, devices), program(name, devices))
+        return made[name, devices]
+
+    return get
+
+
+def train(run, advance, steps=3, key=None):
     state = run.begin()
-    before, metrics, advance = jax.device_get(state), [], run.compile(state)
+    before, metrics = jax.device_get(state), []
     for step in range(steps):
         state, seen = advance(state, run.batch(step), run.key if key is None else key)
         metrics.append({name: value[0] for name, value in jax.device_get(seen).items()})
@@ -96,22 +110,23 @@ def test_metrics_are_finite_scalars_with_the_shared_names(trained, name):
 
 
 @every_gan
-def test_a_step_is_a_function_of_its_arguments(run, trained, name):
-    first, again = trained(name), train(run(name))
+def test_a_step_is_a_function_of_its_arguments(run, program, trained, name):
+    first, again = trained(name), train(run(name), program(name))
     jax.tree.map(np.testing.assert_array_equal, jax.device_get(first[1]), jax.device_get(again[1]))
     assert first[2] == again[2]
-    other = train(run(name), key=jax.device_put(jax.random.key(999), run(name).key.sharding))
+    other = train(run(name), program(name), key=jax.device_put(jax.random.key(999), run(name).key.sharding))
     assert other[2] != first[2]
 
 
 @every_gan
 def test_no_key_is_used_twice(run, name):
-    with jax.debug_key_reuse(True), jax.set_mesh(run(name).mesh):
+    with jax.debug_key_reuse(True), jax.set_mesh(run(name).mesh):  # it is found out while lowering
         gan, batch = run(name).stage.gan, jax.tree.map(lambda leaf: leaf[0], run(name).batch(0))
         one = jax.tree.map(lambda leaf: leaf[0], batch) if gan.rounds > 1 else batch
-        state = jax.jit(gan.init)(jax.random.key(1), one)
-        jax.jit(gan.train_step)(state, batch, jax.random.key(2))
-        jax.jit(gan.sample)(state, one, jax.random.key(3))
+        state, key = run(name).abstract(), jax.random.key(1)
+        jax.jit(gan.init).lower(key, one)
+        jax.jit(gan.train_step).lower(state, batch, key)
+        jax.jit(gan.sample).lower(state, one, key)
 
 
 @every_gan
@@ -138,22 +153,18 @@ def test_samples_look_like_the_data(run, trained, name):
 
 
 @every_gan
-def test_work_is_split_over_the_devices(name):
-    batch_size = 8 * 37  # 296 appears in no network, so an array with such an axis holds the global batch
-    costs, texts = {}, {}
-    for devices in (1, 8):
-        run = experiments.open_run(name, devices, batch_size=batch_size)
-        program = run.compile(run.abstract())
-        costs[devices], texts[devices] = program.cost_analysis()["flops"], program.as_text()
+def test_work_is_split_over_the_devices(program, name):
+    costs = {devices: program(name, devices).cost_analysis()["flops"] for devices in (1, 8)}
     assert costs[8] < costs[1] / 7, f"FLOPs per device: {costs[8]:.3g} of {costs[1]:.3g}"
-    gathered = [line for line in texts[8].splitlines() if re.search(r"= \S*\b296\b\S* all-gather", line)]
+    text = program(name).as_text()
+    gathered = [line for line in text.splitlines() if re.search(rf"= \S*\b{BATCH}\b\S* all-gather", line)]
     assert not gathered
 
 
 @every_gan
 def test_one_device_and_eight_agree(trained, name):
     _, eight, lines = trained(name)
-    _, one, alone = train(experiments.open_run(name, devices=1))
+    _, one, alone = trained(name, devices=1)
     for a, b in zip(lines, alone, strict=True):
         for key in a:
             np.testing.assert_allclose(a[key], b[key], rtol=1e-3, atol=1e-4, err_msg=key)
@@ -170,7 +181,7 @@ def test_nothing_large_is_baked_into_the_program(run, name):
     run = run(name)
     with jax.set_mesh(run.mesh):
         batch = jax.tree.map(lambda leaf: leaf[0], run.batch(0))
-        traced = jax.make_jaxpr(run.stage.gan.train_step)(run.begin(), batch, run.key)
+        traced = jax.make_jaxpr(run.stage.gan.train_step)(run.abstract(), batch, run.key)
     assert sum(getattr(constant, "nbytes", 0) for constant in traced.consts) < 1e6
 
 

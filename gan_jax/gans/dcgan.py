@@ -24,6 +24,7 @@ Numbers to expect: FID 28.95 on CIFAR-10 (the mimicry reimplementation); 2.98 % 
 50,000 conditional MNIST samples (paper, table 3).
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import jax.numpy as jnp
@@ -31,11 +32,15 @@ from flax import linen as nn
 from flax.typing import Dtype
 
 from gan_jax import config as base
+from gan_jax import latents
 from gan_jax.contract import Stage
-from gan_jax.errors import InputError
+from gan_jax.errors import InputError, choose
 from gan_jax.gans.gan import two_player
+from gan_jax.layers import statistics
 from gan_jax.layers.conditional import concat_label
 from gan_jax.layers.conv import ConvTranspose
+from gan_jax.layers.noise import Disturbance
+from gan_jax.layers.virtual_batch_norm import VirtualBatchNorm, WithReference
 
 weights = nn.initializers.normal(0.02)
 UP = {4: "SAME", 5: ((2, 3), (2, 3))}  # transposed convolutions that exactly double a side, as PyTorch and Theano pad
@@ -88,6 +93,35 @@ class Norm(nn.Module):
         )(h)
 
 
+class Unchanged(nn.Module):
+    """What stands in the place of batch norm in a network without it, as later papers try."""
+
+    affine: bool
+    epsilon: float
+    dtype: Dtype
+
+    def __call__(self, h, *, train: bool):
+        return h
+
+
+class VirtualNorm(nn.Module):
+    """Virtual batch norm with this paper's gains, for the generator (Salimans et al., 2016, section 3.5)."""
+
+    affine: bool
+    epsilon: float
+    dtype: Dtype
+
+    @nn.compact
+    def __call__(self, h, *, train: bool):
+        settings = {"use_scale": self.affine, "use_bias": self.affine, "epsilon": self.epsilon, "dtype": self.dtype}
+        return VirtualBatchNorm(scale_init=gains, **settings)(h, train=train)
+
+
+NORMS = {"batch": Norm, "none": Unchanged}
+G_NORMS = NORMS | {"virtual": VirtualNorm}
+AROUND = {"virtual": partial(WithReference, place=latents.constrain)}  # what a generator with this norm is put into
+
+
 class Generator(nn.Module):
     """z [B, Z] (and labels [B, K], joined to the input of every layer) to images [B, *shape] in [-1, 1]."""
 
@@ -96,15 +130,19 @@ class Generator(nn.Module):
     kernel: int = 4
     hidden: tuple[int, ...] = ()  # dense layers before the base
     norm_units: bool = False  # normalise the base per unit (before reshaping it) instead of per channel
+    norm: type[nn.Module] = Norm
     affine: bool = True
     epsilon: float = 1e-5
+    dropout: float = 0.0  # of the hidden layers in training
+    noise: float = 0.0  # added to them in training
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, z, label=None, *, train: bool):
         height, width, channels = self.shape
         k = levels(height, width)
-        norm = partial(Norm, self.affine, self.epsilon, self.dtype)
+        norm = partial(self.norm, self.affine, self.epsilon, self.dtype)
+        disturb = partial(Disturbance, self.dropout, self.noise)
         dense = partial(nn.Dense, use_bias=False, kernel_init=weights, dtype=self.dtype)
         up = partial(
             ConvTranspose,
@@ -121,10 +159,10 @@ class Generator(nn.Module):
         base = (height >> k, width >> k, self.width * min(2 ** (k - 1), 8))
         h = dense(base[0] * base[1] * base[2])(concat_label(h, label))
         h = norm()(h if self.norm_units else h.reshape(-1, *base), train=train)
-        h = nn.relu(h.reshape(-1, *base))
+        h = disturb()(nn.relu(h.reshape(-1, *base)), train=train)
         for level in reversed(range(k - 1)):
             h = up(self.width * min(2**level, 8))(concat_label(h, label))
-            h = nn.relu(norm()(h, train=train))
+            h = disturb()(nn.relu(norm()(h, train=train)), train=train)
         return jnp.tanh(up(channels)(concat_label(h, label)).astype(jnp.float32))
 
 
@@ -134,13 +172,15 @@ class Discriminator(nn.Module):
     width: int = 64  # channels of the first layer; they double at every level, up to 8 times this
     kernel: int = 4
     hidden: tuple[int, ...] = ()  # dense layers after the last convolution
+    norm: type[nn.Module] = Norm
     affine: bool = True
     epsilon: float = 1e-5
+    statistics: Callable = statistics.BY_NAME["none"]  # makes what is applied to the flat features
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x, label=None, *, train: bool):
-        norm = partial(Norm, self.affine, self.epsilon, self.dtype)
+        norm = partial(self.norm, self.affine, self.epsilon, self.dtype)
         dense = partial(nn.Dense, use_bias=False, kernel_init=weights, dtype=self.dtype)
         down = partial(
             nn.Conv,  # `layers.conv.Conv` is slower here, and many times faster under a gradient penalty
@@ -158,6 +198,8 @@ class Discriminator(nn.Module):
         h = h.reshape(h.shape[0], -1)
         for units in self.hidden:
             h = nn.leaky_relu(norm()(dense(units)(concat_label(h, label)), train=train), 0.2)
+        h = self.statistics()(h)
+        self.sow("intermediates", "features", h)
         return dense(1)(concat_label(h, label)).astype(jnp.float32)[:, 0]
 
 
@@ -172,13 +214,15 @@ def stages(config) -> tuple[Stage, ...]:
         raise InputError(f"config.model.kernel={model.kernel} must be 4 or 5")
     shape = base.example_shape(config.data)
     levels(*shape[:2])
-    shared = {
-        "kernel": model.kernel,
-        "hidden": tuple(model.hidden),
-        "affine": model.affine,
-        "epsilon": model.epsilon,
-        "dtype": dtype,
-    }
-    generator = Generator(shape, model.g_width, norm_units=model.norm_units, **shared)
-    discriminator = Discriminator(model.d_width, **shared)
+    shared = {"kernel": model.kernel, "hidden": tuple(model.hidden)}
+    shared |= {"affine": model.affine, "epsilon": model.epsilon, "dtype": dtype}
+    norms = {"g_norm": G_NORMS, "d_norm": NORMS}
+    norms = {key: choose(model[key], table, f"norm (config.model.{key})") for key, table in norms.items()}
+    seen = choose(model.d_statistics, statistics.BY_NAME, "minibatch statistics (config.model.d_statistics)")
+    disturbed = {"dropout": model.g_dropout, "noise": model.g_noise}
+    generator = Generator(
+        shape, model.g_width, norm=norms["g_norm"], norm_units=model.norm_units, **disturbed, **shared
+    )
+    generator = AROUND.get(model.g_norm, lambda network: network)(generator)
+    discriminator = Discriminator(model.d_width, norm=norms["d_norm"], statistics=seen, **shared)
     return (Stage("adversarial", two_player(config, generator, discriminator), config.steps, config.batch_size),)

@@ -20,6 +20,7 @@ import dataclasses
 import math
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ from flax import struct
 from flax.typing import Dtype
 
 from gan_jax import config as base
-from gan_jax import latents, losses, optimizers, penalties
+from gan_jax import latents, losses, optimizers, penalties, tricks
 from gan_jax.contract import (
     Batch,
     Key,
@@ -46,8 +47,10 @@ from gan_jax.contract import (
     ema_decay,
     last_round,
     play,
+    still,
 )
 from gan_jax.errors import InputError, choose
+from gan_jax.layers import statistics
 from gan_jax.layers.conditional import concat_label
 from gan_jax.layers.maxout import Maxout, uniform
 from gan_jax.nets import mlp
@@ -85,6 +88,7 @@ class Discriminator(nn.Module):
         for units in self.units:
             h = Maxout(units, self.pieces, kernel_init=uniform(0.005), dtype=self.dtype)(h)
             h = nn.Dropout(0.5, deterministic=not train)(h)
+        self.sow("intermediates", "features", h)
         return nn.Dense(1, kernel_init=uniform(0.005), dtype=self.dtype)(h).astype(jnp.float32)[:, 0]
 
 
@@ -110,9 +114,25 @@ def by_label(classes: int) -> Callable[[Batch], tuple]:
 
 @struct.dataclass
 class GameState(State):
-    """The two players, and what the penalty remembers."""
+    """The two players, and what the penalty and the replay of old fakes remember."""
 
     memory: PyTree
+
+
+class Keys(NamedTuple):
+    """One key for each thing in a move that is random. The first five are those of a game without tricks."""
+
+    latent: Key
+    real: Key  # dropout of the discriminator on data
+    fake: Key  # and on samples
+    penalty: Key
+    mask: Key  # dropout inside a penalty
+    generator: Key
+    see_real: Key
+    see_fake: Key
+    label: Key
+    flip: Key
+    replay: Key
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -132,64 +152,80 @@ class TwoPlayerGame:
     rounds: int = 1
     start: Callable[[PyTree, jax.Array], PyTree] = lambda params, real: params  # of the generator, from a look at data
     decay: float = 0.0  # of the running average that is sampled; 0 samples the generator itself
+    g_batches: int = 1  # the generator's step sees so many times the discriminator's batch
+    g_penalty: penalties.GeneratorPenalty = penalties.nothing_more
+    see: Callable = tricks.nothing_seen
+    labels: Callable = tricks.hard_labels
+    flip: Callable = tricks.no_flips
+    replay: tricks.Replay = tricks.NO_REPLAY
+    gate: tricks.Gate = tricks.BOTH_MOVE
 
     def init(self, rng: Key, batch: Batch) -> GameState:
         g_rng, d_rng, z_rng = jax.random.split(rng, 3)
-        told = self.conditions(batch)
+        told, real = self.conditions(batch), batch[self.domain]
         g = create(self.generator, self.g_tx, g_rng, self.latents(z_rng, batch), *told, train=False)
-        g = g.replace(params=self.start(g.params, batch[self.domain]))
-        d = create(self.discriminator, self.d_tx, d_rng, batch[self.domain], *told, train=False)
-        average = jax.tree.map(jnp.copy, g.replace(opt=()))
-        return GameState(step=jnp.zeros((), jnp.int32), g=g, d=d, average=average, memory=self.penalty.memory)
+        g = g.replace(params=self.start(g.params, real))
+        d = create(self.discriminator, self.d_tx, d_rng, real, *told, train=False)
+        memory = (self.penalty.memory, self.replay.memory(real.shape[1:]))
+        return GameState(step=jnp.zeros((), jnp.int32), g=g, d=d, average=still(g), memory=memory)
 
     def train_step(self, state: GameState, batch: Batch, rng: Key) -> tuple[GameState, Metrics]:
         d_rng, g_rng = jax.random.split(rng)
-        players = (state.d, state.memory)
-        (d, memory), seen = play(self.rounds, partial(self.discriminator_move, state.g), players, batch, d_rng)
-        g, made = self.generator_move(state.g, d, last_round(self.rounds, batch), g_rng)
+        move = partial(self.discriminator_move, state.g, step=state.step)
+        (d, memory), seen = play(self.rounds, move, (state.d, state.memory), batch, d_rng)
+        g, made = self.generator_move(state.g, d, last_round(self.rounds, batch), g_rng, state.step)
         return self.advance(state, g, d, memory), seen | made
 
-    def discriminator_move(self, g: Net, players, batch: Batch, rng: Key):
+    def discriminator_move(self, g: Net, players, batch: Batch, rng: Key, step=0):
         """Ascends the gradient of the discriminator on one minibatch of data and one of samples."""
-        d, memory = players
-        z_rng, real_rng, fake_rng, penalty_rng, mask_rng = jax.random.split(rng, 5)
-        real, told = batch[self.domain], self.conditions(batch)
-        fake, _ = apply(self.generator, g, self.latents(z_rng, batch), *told, train=True)  # its statistics are dropped
+        d, (memory, pool) = players
+        keys, real, told = split_keys(rng), batch[self.domain], self.conditions(batch)
+        z, rngs = self.latents(keys.latent, batch), {"dropout": keys.generator}
+        fake, _ = apply(self.generator, g, z, *told, train=True, rngs=rngs)  # its statistics are dropped
+        fake, pool = self.replay.exchange(pool, fake, keys.replay)
+        real, fake = self.see(real, keys.see_real, step), self.see(fake, keys.see_fake, step)
 
         def loss(params):
             """What the discriminator pays, with its statistics, what its penalty remembers, and metrics."""
             judge = partial(apply, self.discriminator, params=params, train=True)
-            real_logits, stats = judge(d, real, *told, rngs={"dropout": real_rng})
+            real_logits, stats = judge(d, real, *told, rngs={"dropout": keys.real})
             seen = d.replace(stats=stats)  # data and samples are separate batches, one after the other
-            fake_logits, stats = judge(seen, fake, *told, rngs={"dropout": fake_rng}, hold=("spectral",))
+            fake_logits, stats = judge(seen, fake, *told, rngs={"dropout": keys.fake}, hold=("spectral",))
 
             def score(x):
-                return judge(seen, x, *told, rngs={"dropout": mask_rng}, hold=("spectral",))[0]
+                return judge(seen, x, *told, rngs={"dropout": keys.mask}, hold=("spectral",))[0]
 
-            evidence = penalties.Evidence(params, score, real, fake, real_logits, fake_logits, penalty_rng)
+            evidence = penalties.Evidence(params, score, real, fake, real_logits, fake_logits, keys.penalty)
             price, paid, remembered = self.penalty.cost(evidence, memory)
-            adversarial = self.loss.d(real_logits, fake_logits)
+            told_apart = self.flip(real_logits, fake_logits, keys.flip)
+            adversarial = self.loss.d(*told_apart, **self.labels(keys.label, count(batch)))
             metrics = {"loss/d": adversarial, "score/real": real_logits.mean(), "score/fake": fake_logits.mean()}
             return adversarial + price, (stats, (remembered, metrics | paid))
 
-        d, (memory, metrics) = descend(d, self.d_tx, loss)
-        return (d.replace(params=self.penalty.project(d.params)), memory), metrics
+        moved, (memory, metrics) = descend(d, self.d_tx, loss)
+        moved = tricks.keep(moved.replace(params=self.penalty.project(moved.params)), self.gate.d(metrics), d)
+        return (moved, (memory, pool)), metrics
 
-    def generator_move(self, g: Net, d: Net, batch: Batch, rng: Key) -> tuple[Net, Metrics]:
+    def generator_move(self, g: Net, d: Net, batch: Batch, rng: Key, step=0) -> tuple[Net, Metrics]:
         """Descends the gradient of the generator; the discriminator and its statistics stay as they are."""
-        z_rng, real_rng, fake_rng, _, _ = jax.random.split(rng, 5)
-        z, told = self.latents(z_rng, batch), self.conditions(batch)
-        judge = partial(apply, self.discriminator, d, train=True, hold=("spectral",))
-        # Only relativistic losses look at the data here; for the others the compiler drops this pass.
-        real_logits, _ = judge(batch[self.domain], *told, rngs={"dropout": real_rng})
+        batch = enlarged(batch, self.g_batches)
+        keys, told = split_keys(rng), self.conditions(batch)
+        z = self.latents(keys.latent, batch)
+        # Only relativistic losses and feature matching look at the data here; elsewhere the compiler drops this pass.
+        real = self.see(batch[self.domain], keys.see_real, step)
+        real_logits, real_features = observe(self.discriminator, d, real, *told, rngs={"dropout": keys.real})
 
         def loss(params):
-            fake, stats = apply(self.generator, g, z, *told, params=params, train=True)
-            fake_logits, _ = judge(fake, *told, rngs={"dropout": fake_rng})
-            cost = self.loss.g(real_logits, fake_logits)
-            return cost, (stats, {"loss/g": cost})
+            rngs = {"dropout": keys.generator}
+            fake, stats = apply(self.generator, g, z, *told, params=params, train=True, rngs=rngs)
+            fake = self.see(fake, keys.see_fake, step)
+            fake_logits, features = observe(self.discriminator, d, fake, *told, rngs={"dropout": keys.fake})
+            adversarial = self.loss.g(real_logits, fake_logits)
+            price, paid = self.g_penalty(real_features, features)
+            return adversarial + price, (stats, {"loss/g": adversarial} | paid)
 
-        return descend(g, self.g_tx, loss)
+        moved, metrics = descend(g, self.g_tx, loss)
+        return tricks.keep(moved, self.gate.g(metrics), g), metrics
 
     def advance(self, state: GameState, g: Net, d: Net, memory: PyTree) -> GameState:
         average = ema(state.average, g, self.decay)
@@ -204,13 +240,35 @@ class TwoPlayerGame:
     def sample(self, state: GameState, batch: Batch, rng: Key) -> jax.Array:
         return self.generate(state, self.latents(rng, batch), batch)
 
+    def score(self, state: GameState, examples: jax.Array, batch: Batch) -> jax.Array:
+        return apply(self.discriminator, state.d, examples, *self.conditions(batch), train=False)[0]
+
+
+def split_keys(rng: Key) -> Keys:
+    return Keys(*jax.random.split(rng, len(Keys._fields)))
+
+
+def enlarged(batch: Batch, times: int) -> Batch:
+    """Every example `times` times, one after the other."""
+    return batch if times == 1 else jax.tree.map(lambda leaf: jnp.repeat(leaf, times, axis=0), batch)
+
+
+def observe(discriminator: nn.Module, d: Net, x: jax.Array, *told, rngs) -> tuple[jax.Array, jax.Array]:
+    """The logits of a discriminator in training, and its last features, which networks sow as `features`: the logits
+    themselves where one sows nothing. Its statistics stay as they are."""
+    mutable = [*(name for name in d.stats if name != "spectral"), "intermediates"]
+    logits, seen = discriminator.apply(
+        {"params": d.params, **d.stats}, x, *told, train=True, rngs=rngs, mutable=mutable
+    )
+    return logits, seen.get("intermediates", {}).get("features", (logits,))[0]
+
 
 class SimultaneousGame(TwoPlayerGame):
     """As in Goodfellow's code: one graph, so both players move from where they stood, on the same noise and masks."""
 
     def train_step(self, state: GameState, batch: Batch, rng: Key) -> tuple[GameState, Metrics]:
-        (d, memory), seen = self.discriminator_move(state.g, (state.d, state.memory), batch, rng)
-        g, made = self.generator_move(state.g, state.d, batch, rng)
+        (d, memory), seen = self.discriminator_move(state.g, (state.d, state.memory), batch, rng, state.step)
+        g, made = self.generator_move(state.g, state.d, batch, rng, state.step)
         return self.advance(state, g, d, memory), seen | made
 
 
@@ -220,8 +278,8 @@ class AlternatingGame(TwoPlayerGame):
     def train_step(self, state: GameState, batch: Batch, rng: Key) -> tuple[GameState, Metrics]:
         g_rng, d_rng = jax.random.split(rng)
         first, second = (jax.tree.map(lambda leaf, i=i: leaf[i], batch) for i in (0, 1))
-        g, made = self.generator_move(state.g, state.d, first, g_rng)
-        (d, memory), seen = self.discriminator_move(g, (state.d, state.memory), second, d_rng)
+        g, made = self.generator_move(state.g, state.d, first, g_rng, state.step)
+        (d, memory), seen = self.discriminator_move(g, (state.d, state.memory), second, d_rng, state.step)
         return self.advance(state, g, d, memory), seen | made
 
 
@@ -233,37 +291,56 @@ ROUNDS = {"simultaneous": 1, "alternating": 2}  # what these orders fix
 
 def two_player(config, generator: nn.Module, discriminator: nn.Module, **values) -> TwoPlayerGame:
     """The classical game between these networks, with everything else as `config.model` says; `values` are fields of
-    the game that a paper sets itself.
+    the game that a paper sets itself, and whose keys are then not read.
 
     Keys: updates, rounds, loss, real_label, d_loss_scale, penalty, penalty_weight, latent, latent_size, conditional,
-    half_life, g_optimizer, d_optimizer.
+    half_life, g_optimizer, d_optimizer, tricks.
 
     Raises:
       InputError: for a name that is not in its table, rounds that the order of updates does not allow, or labels
         asked of a dataset that has none.
     """
     model = config.model
-    game = choose(model.updates, UPDATES, "order of updates (config.model.updates)")
-    if model.rounds != ROUNDS.get(model.updates, max(model.rounds, 1)):
+    made = {
+        "g_tx": lambda: optimizers.build(model.g_optimizer, "g_optimizer"),
+        "d_tx": lambda: optimizers.build(model.d_optimizer, "d_optimizer"),
+        "loss": lambda: losses.build(model.loss, real_label=model.real_label),
+        "penalty": lambda: penalties.build(model.penalty, model.penalty_weight),
+        "latent": lambda: choose(model.latent, latents.BY_NAME, "latent (config.model.latent)"),
+        "latent_size": lambda: model.latent_size,
+        "conditions": lambda: by_label(labelled(config)) if model.conditional else unconditional,
+        "rounds": lambda: model.rounds,
+        "decay": lambda: ema_decay(model.half_life, config.batch_size),
+    }
+    fields = {name: make() for name, make in made.items() if name not in values} | values
+    choose(model.updates, UPDATES, "order of updates (config.model.updates)")
+    if fields["rounds"] != ROUNDS.get(model.updates, max(fields["rounds"], 1)):
         needed = ROUNDS.get(model.updates, "at least 1")
-        raise InputError(f"config.model.rounds={model.rounds} must be {needed} when updates='{model.updates}'")
-    if model.conditional and not config.data.classes:
-        raise InputError(f"config.model.conditional=True needs labels, and dataset '{config.data.name}' has none")
-    return game(
+        raise InputError(f"config.model.rounds={fields['rounds']} must be {needed} when updates='{model.updates}'")
+    section = model.tricks
+    if section.replay and model.conditional:
+        raise InputError("config.model.tricks.replay must be 0 if conditional=True: old fakes have labels of their own")
+    fields |= tricks.build(section, fields["loss"])
+    fields["loss"] = losses.scaled(fields["loss"], d=model.d_loss_scale, g=section.g_loss_scale)
+    return UPDATES[model.updates](
         generator=generator,
         discriminator=discriminator,
-        g_tx=optimizers.build(model.g_optimizer, "g_optimizer"),
-        d_tx=optimizers.build(model.d_optimizer, "d_optimizer"),
-        loss=losses.scaled(losses.build(model.loss, real_label=model.real_label), d=model.d_loss_scale),
-        penalty=penalties.build(model.penalty, model.penalty_weight),
-        latent=choose(model.latent, latents.BY_NAME, "latent (config.model.latent)"),
-        latent_size=model.latent_size,
-        conditions=by_label(config.data.classes) if model.conditional else unconditional,
         domain=config.data.domain,
-        rounds=model.rounds,
-        decay=ema_decay(model.half_life, config.batch_size),
-        **values,
+        g_batches=section.g_batches,
+        g_penalty=penalties.build_for_generator(section.g_penalty, section.g_penalty_weight),
+        **fields,
     )
+
+
+def labelled(config) -> int:
+    """How many classes the data has.
+
+    Raises:
+      InputError: if it has none.
+    """
+    if not config.data.classes:
+        raise InputError(f"config.model.conditional=True needs labels, and dataset '{config.data.name}' has none")
+    return config.data.classes
 
 
 def stages(config) -> tuple[Stage, ...]:
@@ -279,9 +356,12 @@ def goodfellow2014(config, shape: tuple[int, ...], dtype) -> dict:
 
 
 def perceptrons(config, shape: tuple[int, ...], dtype) -> dict:
-    widths, squash = tuple(config.model.widths), jnp.tanh if config.data.domain == "image" else None
-    generator = mlp.Generator(shape, widths, squash=squash, dtype=dtype)
-    return {"generator": generator, "discriminator": mlp.Discriminator(widths, dtype=dtype)}
+    model = config.model
+    widths, squash = tuple(model.widths), jnp.tanh if config.data.domain == "image" else None
+    disturbed = {"dropout": model.g_dropout, "noise": model.g_noise}
+    generator = mlp.Generator(shape, widths, squash=squash, dtype=dtype, **disturbed)
+    seen = choose(model.d_statistics, statistics.BY_NAME, "minibatch statistics (config.model.d_statistics)")
+    return {"generator": generator, "discriminator": mlp.Discriminator(widths, statistics=seen, dtype=dtype)}
 
 
 NETS = {"goodfellow2014": goodfellow2014, "mlp": perceptrons}

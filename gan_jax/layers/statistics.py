@@ -3,6 +3,8 @@
 These layers couple the examples of a batch: a gradient penalty is not what it promises on a critic that has one.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 from flax import linen as nn
 from jaxtyping import Array, Float
@@ -42,7 +44,9 @@ class MinibatchDiscrimination(nn.Module):
     """x [B, F] to [B, F + kernels]: how near each example is to the others in `kernels` learned spaces of `dims`.
 
     o_b(x_i) = sum over the other j of exp(-|M_ib - M_jb|_1), M = x T (Salimans et al., 2016, arXiv:1606.03498, section
-    3.2). The paper's sum includes j = i, a constant 1 that the bias, -1 at the start as in the authors' code, absorbs.
+    3.2). As in the authors' code, T has columns of length 1 times learned scales; on the batch that the layer is
+    initialised with, half the mean distance to the nearest other example is 1 in every space, and o plus its bias has
+    mean 0. The paper's sum includes j = i, a constant 1 that the bias absorbs.
     """
 
     kernels: int = 100
@@ -50,10 +54,32 @@ class MinibatchDiscrimination(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        maps = nn.Dense(self.kernels * self.dims, use_bias=False, name="tensor")(x)
-        maps = maps.reshape(-1, self.kernels, self.dims).astype(jnp.float32)
-        distances = jnp.abs(maps[:, None] - maps[None]).sum(axis=-1)  # [B, B, kernels]
-        others = 1.0 - jnp.eye(x.shape[0])
-        nearness = jnp.einsum("ijb,ij->ib", jnp.exp(-distances), others)
-        bias = self.param("bias", nn.initializers.constant(-1.0), (self.kernels,))
-        return jnp.concatenate([x, (nearness + bias.reshape(1, -1)).astype(x.dtype)], axis=-1)
+        h, alone = x.astype(jnp.float32), jnp.eye(x.shape[0], dtype=bool)[..., None]  # [B, B, 1]
+        tensor = self.param("tensor", nn.initializers.normal(0.05), (x.shape[-1], self.kernels, self.dims))
+        columns = tensor / jnp.sqrt(jnp.maximum(jnp.sum(tensor**2, axis=0, keepdims=True), 1e-12))
+        maps = jnp.einsum("bf,fkd->bkd", h, columns)
+
+        def nearness(log_scale):
+            distances = _distances(maps * jnp.exp(log_scale)[None])
+            return jnp.where(alone, 0.0, jnp.exp(-distances)).sum(axis=1)
+
+        start, bias = jnp.zeros((self.kernels, self.dims)), jnp.full(self.kernels, -1.0)
+        if self.is_initializing() and x.shape[0] > 1:
+            nearest = jnp.where(alone, jnp.inf, _distances(maps)).min(axis=1).mean(axis=0) / 2  # [kernels]
+            start = start - jnp.log(jnp.where(nearest > 0.0, nearest, 1.0)).reshape(-1, 1)
+            bias = -nearness(start).mean(axis=0)
+        log_scale = self.param("log_scale", lambda rng: start)
+        bias = self.param("bias", lambda rng: bias)
+        return jnp.concatenate([x, (nearness(log_scale) + bias.reshape(1, -1)).astype(x.dtype)], axis=-1)
+
+
+def _distances(maps: Float[Array, "batch kernels dims"]) -> Float[Array, "batch batch kernels"]:
+    """The L1 distance of every two examples in every space."""
+    return jnp.abs(maps[:, None] - maps[None]).sum(axis=-1)
+
+
+BY_NAME: dict[str, Callable] = {  # each makes what is applied to the last features of a discriminator
+    "none": lambda: lambda x: x,
+    "minibatch_discrimination": MinibatchDiscrimination,
+    "minibatch_stddev": lambda: minibatch_stddev,
+}

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from gan_jax import parallel
-from gan_jax.contract import GAN, Batch, Key, Metrics, PyTree, carry_over
+from gan_jax.contract import GAN, Batch, Key, Metrics, PyTree, carry_over, grad_norms
 
 INIT, PREVIEW = 2**32 - 1, 2**32 - 2  # folded into the root key; training folds in the step, which stays below
 
@@ -56,7 +56,8 @@ def compile_step(gan: GAN, state: PyTree, batch_spec: Batch, key: Key, mesh: jax
     """
 
     def one(key: Key, state: PyTree, batch: Batch) -> tuple[PyTree, Metrics]:
-        return gan.train_step(state, batch, jax.random.fold_in(key, state.step))
+        state, metrics = gan.train_step(state, batch, jax.random.fold_in(key, state.step))
+        return state, metrics | grad_norms(state)
 
     def advance(state: PyTree, batch: Batch, key: Key) -> tuple[PyTree, Metrics]:
         steps = jax.tree.leaves(batch)[0].shape[0]

@@ -72,6 +72,11 @@ def game(**changes):
     return contract.load(config)[0].gan
 
 
+def begun(played, batch):
+    """The state before the first step."""
+    return jax.jit(played.init)(jax.random.key(2), batch)
+
+
 def ring(rng, n=64):
     angles = 2 * jnp.pi * jax.random.randint(rng, (n,), 0, 8).astype(jnp.float32) / 8
     noise = 0.05 * jax.random.normal(jax.random.fold_in(rng, 1), (n, 2))
@@ -82,8 +87,8 @@ def test_the_discriminators_step_treats_samples_as_data():
     """The gradient it descends is that of the loss between fixed batches, computed here by hand."""
     played = dataclasses.replace(game(), d_tx=optax.sgd(1.0), g_tx=optax.sgd(1.0))
     batch, rng = ring(jax.random.key(0)), jax.random.key(1)
-    state = played.init(jax.random.key(2), batch)
-    (after, _), _ = played.discriminator_move(state.g, (state.d, state.memory), batch, rng)
+    state = begun(played, batch)
+    (after, _), _ = jax.jit(played.discriminator_move)(state.g, (state.d, state.memory), batch, rng)
     z = played.latents(jax.random.split(rng, 5)[0], batch)
     fake = played.generator.apply({"params": state.g.params}, z, train=True)
 
@@ -101,14 +106,14 @@ def test_orders_of_updates():
     """Simultaneous players both move from where they stood; sequentially the generator meets the moved opponent."""
     batch, rng = ring(jax.random.key(0)), jax.random.key(1)
     sequential, simultaneous = game(), game(updates="simultaneous")
-    state = simultaneous.init(jax.random.key(2), batch)
-    together, _ = simultaneous.train_step(state, batch, rng)
-    g_alone, _ = simultaneous.generator_move(state.g, state.d, batch, rng)
+    state = begun(simultaneous, batch)
+    together, _ = jax.jit(simultaneous.train_step)(state, batch, rng)
+    g_alone, _ = jax.jit(simultaneous.generator_move)(state.g, state.d, batch, rng)
     jax.tree.map(np.testing.assert_array_equal, together.g.params, g_alone.params)
     d_rng, g_rng = jax.random.split(rng)
-    after, _ = sequential.train_step(state, batch, rng)
-    (moved, _), _ = sequential.discriminator_move(state.g, (state.d, state.memory), batch, d_rng)
-    g_after, _ = sequential.generator_move(state.g, moved, batch, g_rng)
+    after, _ = jax.jit(sequential.train_step)(state, batch, rng)
+    (moved, _), _ = jax.jit(sequential.discriminator_move)(state.g, (state.d, state.memory), batch, d_rng)
+    g_after, _ = jax.jit(sequential.generator_move)(state.g, moved, batch, g_rng)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after.g.params, g_after.params)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), after.d.params, moved.params)
 
@@ -118,11 +123,11 @@ def test_rounds_consume_their_own_minibatches():
     played = game(rounds=3)
     minibatches = [ring(jax.random.key(k)) for k in range(3)]
     batch, rng = jax.tree.map(lambda *leaves: jnp.stack(leaves), *minibatches), jax.random.key(9)
-    state = played.init(jax.random.key(2), minibatches[0])
-    after, metrics = played.train_step(state, batch, rng)
+    state = begun(played, minibatches[0])
+    after, metrics = jax.jit(played.train_step)(state, batch, rng)
     players, seen = (state.d, state.memory), []
     for minibatch, key in zip(minibatches, jax.random.split(jax.random.split(rng)[0], 3), strict=True):
-        players, line = played.discriminator_move(state.g, players, minibatch, key)
+        players, line = jax.jit(played.discriminator_move)(state.g, players, minibatch, key)
         seen.append(line["loss/d"])
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), after.d.params, players[0].params)
     assert float(metrics["loss/d"]) == pytest.approx(float(jnp.stack(seen).mean()), rel=1e-5)
@@ -132,7 +137,7 @@ def test_rounds_consume_their_own_minibatches():
 def test_every_loss_can_be_played(loss):
     played = game(loss=loss)
     batch = ring(jax.random.key(0))
-    _, metrics = jax.jit(played.train_step)(played.init(jax.random.key(2), batch), batch, jax.random.key(1))
+    _, metrics = jax.jit(played.train_step)(begun(played, batch), batch, jax.random.key(1))
     assert all(np.isfinite(value) for value in metrics.values())
 
 
@@ -140,7 +145,7 @@ def test_every_loss_can_be_played(loss):
 def test_every_penalty_can_be_played(penalty):
     played = game(penalty=penalty, penalty_weight=0.1)
     batch = ring(jax.random.key(0))
-    state, metrics = jax.jit(played.train_step)(played.init(jax.random.key(2), batch), batch, jax.random.key(1))
+    state, metrics = jax.jit(played.train_step)(begun(played, batch), batch, jax.random.key(1))
     assert all(np.isfinite(value) for value in metrics.values())
     if penalty == "clip":
         assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(state.d.params)) <= np.float32(0.1)
@@ -150,17 +155,19 @@ def test_no_penalty_costs_nothing():
     """A weight of 0 gives the very same step as no penalty: the option is a value, not a branch."""
     batch, rng = ring(jax.random.key(0)), jax.random.key(1)
     plain, zero = game(), game(penalty="r1", penalty_weight=0.0)
-    state = plain.init(jax.random.key(2), batch)
+    state = begun(plain, batch)
     jax.tree.map(
-        np.testing.assert_array_equal, plain.train_step(state, batch, rng)[0], zero.train_step(state, batch, rng)[0]
+        np.testing.assert_array_equal,
+        jax.jit(plain.train_step)(state, batch, rng)[0],
+        jax.jit(zero.train_step)(state, batch, rng)[0],
     )
 
 
 def test_relativistic_generators_see_the_data():
     played = game(loss="relativistic")
-    rng, state = jax.random.key(1), played.init(jax.random.key(2), ring(jax.random.key(0)))
-    one, _ = played.generator_move(state.g, state.d, ring(jax.random.key(3)), rng)
-    other, _ = played.generator_move(state.g, state.d, ring(jax.random.key(4)), rng)
+    rng, state = jax.random.key(1), begun(played, ring(jax.random.key(0)))
+    one, _ = jax.jit(played.generator_move)(state.g, state.d, ring(jax.random.key(3)), rng)
+    other, _ = jax.jit(played.generator_move)(state.g, state.d, ring(jax.random.key(4)), rng)
     assert not np.array_equal(jax.tree.leaves(one.params)[0], jax.tree.leaves(other.params)[0])
 
 
