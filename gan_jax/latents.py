@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Key
+from jaxtyping import Array, Float, Int, Key
 
 from gan_jax.parallel import constrain
 
@@ -32,10 +32,39 @@ def uniform_unit_variance(rng: Key[Array, ""], count: int, size: int) -> Float[A
     return constrain(jax.random.uniform(rng, (count, size), minval=-bound, maxval=bound))
 
 
+def unit_hypercube(rng: Key[Array, ""], count: int, size: int) -> Float[Array, "count size"]:
+    """Independent uniforms on [0, 1] (Mirza and Osindero, 2014, section 4.1)."""
+    return constrain(jax.random.uniform(rng, (count, size)))
+
+
+def labels(rng: Key[Array, ""], count: int, classes: int) -> Int[Array, "count"]:
+    """Classes, each as likely as any other: int32 in [0, classes)."""
+    return constrain(jax.random.randint(rng, (count,), 0, classes))
+
+
 def sphere(rng: Key[Array, ""], count: int, size: int) -> Float[Array, "count size"]:
     """Uniform on the sphere of radius sqrt(size), where a standard normal of that size concentrates."""
     z = jax.random.normal(rng, (count, size))
     return constrain(z * jax.lax.rsqrt(jnp.mean(z**2, axis=-1, keepdims=True) + 1e-12))
+
+
+def one_hot(rng: Key[Array, ""], count: int, size: int) -> Float[Array, "count size"]:
+    """One of `size` values, all equally probable, as a vector with a single 1."""
+    return constrain(jax.nn.one_hot(labels(rng, count, size), size))
+
+
+def codes(
+    rng: Key[Array, ""], count: int, categorical: tuple[int, ...], continuous: int
+) -> dict[str, tuple[Array, ...]]:
+    """The structured part of a latent (Chen et al., 2016, arXiv:1606.03657): every code is an array of its own, so that
+    one may be moved and the others held.
+
+    Returns:
+      `categorical`, one-hot [count, k] for each k; `continuous`, so many [count, 1] uniform on [-1, 1].
+    """
+    keys = list(jax.random.split(rng, len(categorical) + continuous))
+    drawn = tuple(one_hot(key, count, size) for key, size in zip(keys, categorical, strict=False))
+    return {"categorical": drawn, "continuous": tuple(uniform(key, count, 1) for key in keys[len(categorical) :])}
 
 
 def truncate(
@@ -71,5 +100,6 @@ BY_NAME: dict[str, Latent] = {
     "normal": normal,
     "uniform": uniform,
     "uniform_unit_variance": uniform_unit_variance,
+    "unit_hypercube": unit_hypercube,
     "sphere": sphere,
 }
