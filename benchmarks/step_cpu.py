@@ -29,6 +29,22 @@ CONTESTANTS = {
 
 
 def jax_step(game: str):
+    config = experiment({"dcgan": "dcgan", "mlp": "gan"}[game])
+    if game == "dcgan":
+        config.data.update(size=64, on_device=False)
+        config.model.update(g_width=64, d_width=64, half_life=0.0)
+    return compiled_step(config)
+
+
+def experiment(name: str, variant: str = "default"):
+    """The config of `experiments/<name>.py:<variant>`."""
+    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.get_config(variant)
+
+
+def compiled_step(config):
     """The library's own compiled step on one fixed batch."""
     import jax
     from absl import flags
@@ -39,14 +55,6 @@ def jax_step(game: str):
     from gan_jax.train import loop
     from gan_jax.train import step as compiled
 
-    name = {"dcgan": "dcgan", "mlp": "gan"}[game]
-    spec = importlib.util.spec_from_file_location(name, ROOT / "experiments" / f"{name}.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    config = module.get_config()
-    if game == "dcgan":
-        config.data.update(size=64, on_device=False)
-        config.model.update(g_width=64, d_width=64, half_life=0.0)
     config = datasets.resolve(config)
     (stage,) = contract.load(config)
     mesh = parallel.make_mesh({"data": 1, "fsdp": 1}, jax.devices()[:1])
@@ -126,10 +134,9 @@ def torch_step(game: str, kind: str):
     return step
 
 
-def contest(game: str, kind: str) -> None:
-    """A contestant's process: one timed step for every line on its input."""
-    step = jax_step(game) if kind == "jax" else torch_step(game, kind)
-    for _ in range(5):
+def contest(step, warm: int = 5) -> None:
+    """A contestant's process: one timed step for every line on its input, after some to warm up."""
+    for _ in range(warm):
         step()
     print("ready", flush=True)
     for _ in sys.stdin:
@@ -138,32 +145,47 @@ def contest(game: str, kind: str) -> None:
         print(time.perf_counter() - start, flush=True)
 
 
-def main() -> None:
+def take_turns(script: str, game: str, kinds: tuple[str, ...], rounds: int) -> None:
+    """Starts `script game kind` for every kind, "jax" among them, lets them take turns and prints their times."""
+    started = {
+        kind: subprocess.Popen(
+            [sys.executable, script, game, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
+        for kind in kinds
+    }
+    for process in started.values():
+        assert process.stdout.readline().strip() == "ready"
+    times = {kind: [] for kind in kinds}
+    for _ in range(rounds):
+        for kind, process in started.items():
+            process.stdin.write("\n")
+            process.stdin.flush()
+            times[kind].append(float(process.stdout.readline()))
+    for process in started.values():
+        process.stdin.close()
+        process.wait()
+    print(f"{game:<8}{'':<20}{'median ms':>10}{'best ms':>9}{'jax / this':>11}")
+    for kind, found in times.items():
+        ratio = statistics.median(a / b for a, b in zip(times["jax"], found, strict=True))
+        print(f"{'':<8}{kind:<20}{statistics.median(found) * 1e3:>10.1f}{min(found) * 1e3:>9.1f}{ratio:>11.2f}")
+
+
+def machine() -> str:
+    """One line about where and when this runs; ends the program where PyTorch is missing."""
     if importlib.util.find_spec("torch") is None:
         sys.exit("error: PyTorch is not installed; pip install torch")
-    print(f"{datetime.date.today()}  {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}")
+    return f"{datetime.date.today()}  {os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}"
+
+
+def main() -> None:
+    print(machine())
     for game, kinds in CONTESTANTS.items():
-        command = [sys.executable, __file__, game]
-        started = {
-            kind: subprocess.Popen([*command, kind], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-            for kind in kinds
-        }
-        for process in started.values():
-            assert process.stdout.readline().strip() == "ready"
-        times = {kind: [] for kind in kinds}
-        for _ in range(ROUNDS[game]):
-            for kind, process in started.items():
-                process.stdin.write("\n")
-                process.stdin.flush()
-                times[kind].append(float(process.stdout.readline()))
-        for process in started.values():
-            process.stdin.close()
-            process.wait()
-        print(f"{game:<8}{'':<20}{'median ms':>10}{'best ms':>9}{'jax / this':>11}")
-        for kind, found in times.items():
-            ratio = statistics.median(a / b for a, b in zip(times["jax"], found, strict=True))
-            print(f"{'':<8}{kind:<20}{statistics.median(found) * 1e3:>10.1f}{min(found) * 1e3:>9.1f}{ratio:>11.2f}")
+        take_turns(__file__, game, kinds, ROUNDS[game])
 
 
 if __name__ == "__main__":
-    contest(*sys.argv[1:]) if len(sys.argv) > 1 else main()
+    if len(sys.argv) > 1:
+        _, game, kind = sys.argv
+        contest(jax_step(game) if kind == "jax" else torch_step(game, kind))
+    else:
+        main()

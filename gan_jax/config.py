@@ -31,13 +31,15 @@ def data(**keys) -> ConfigDict:
             "crop": "none",  # how another aspect ratio is met: "none" stretches, "center" or "random" cut
             "flip": False,  # mirror half of the images left to right
             "size": None,  # use only this many records, or draw this many of a world
+            "labels_per_class": None,  # so many labels of each class are known, the others are -1; None is all of them
+            "label_seed": 0,  # which ones
             "on_device": False,  # keep the whole dataset in device memory; for small ones
             "workers": 8,  # threads that read and decode
             "options": ConfigDict(),  # arguments of one dataset, e.g. which toy distribution
         },
         convert_dict=False,
     )
-    for key in ("resolution", "channels", "size"):
+    for key in ("resolution", "channels", "size", "labels_per_class"):
         section[key] = config_dict.placeholder(object if key == "resolution" else int)
     section.update(keys)
     return section
@@ -46,8 +48,31 @@ def data(**keys) -> ConfigDict:
 def optimizer(name: str, learning_rate: float, b1: float = 0.9, b2: float = 0.999, **others) -> ConfigDict:
     """A section that describes an optimiser; `gan_jax/optimizers.py` says what the keys mean."""
     section = {"name": name, "learning_rate": learning_rate, "b1": b1, "b2": b2}
-    section |= {"l2": 0.0, "decay_begin": 0, "decay_steps": 0}
+    section |= {"l2": 0.0, "historical": 0.0, "decay_begin": 0, "decay_steps": 0}
     return ConfigDict(section | others)
+
+
+def tricks(**keys) -> ConfigDict:
+    """What practitioners add to the classical game; as it stands here nothing (`gan_jax/tricks.py` says more)."""
+    section = ConfigDict(
+        {
+            "instance_noise": 0.0,  # standard deviation of noise on what the critic sees, at step 0
+            "instance_noise_steps": 0,  # it falls linearly to 0 in so many steps; 0 keeps it
+            "soft_real": (1.0, 1.0),  # labels of real examples are drawn from this range, e.g. (0.7, 1.2)
+            "soft_fake": (0.0, 0.0),  # and of fakes from this, e.g. (0.0, 0.3)
+            "flip": 0.0,  # probability that a real and a fake change labels in the discriminator's move
+            "replay": 0,  # size of a pool of old fakes that are shown to the discriminator again
+            "replay_share": 0.5,  # of a minibatch that comes from the pool once it is full
+            "d_moves_above": config_dict.placeholder(float),  # the discriminator stays where its loss is not above this
+            "g_moves_above": config_dict.placeholder(float),  # and the generator where its own is not
+            "g_batches": 1,  # the generator's step sees so many times the critic's batch
+            "g_penalty": "none",  # what the generator pays besides its loss: "feature_matching", "pulling_away"
+            "g_penalty_weight": 0.0,
+            "g_loss_scale": 1.0,  # 0 leaves the generator its penalty alone
+        }
+    )
+    section.update(keys)
+    return section
 
 
 def defaults(gan: str) -> ConfigDict:
@@ -61,6 +86,7 @@ def defaults(gan: str) -> ConfigDict:
             "dtype": "float32",  # what networks compute in; parameters and losses stay float32
             "steps_per_call": 1,  # steps in one compiled call; more helps small networks, results are the same
             "log_every": 100,  # steps between lines of metrics
+            "diagnose": True,  # how the game stands on every line, with warnings (gan_jax/train/diagnostics.py); 1 % of a step
             "sample_every": 1_000,  # steps between pictures of samples
             "eval_every": 0,  # steps between evaluations by `metrics`; 0 is never
             "metrics": (),  # which ones, e.g. ("fid", "kid:classifier", "swd") (gan_jax/metrics/catalogue.py)

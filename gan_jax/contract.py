@@ -96,8 +96,8 @@ class Stage(NamedTuple):
     data: Mapping[str, Any] = {}  # what this stage asks of the data, e.g. {"resolution": (32, 32)}
 
 
-def create(module: nn.Module, tx: optax.GradientTransformation, rng: Key, *inputs, **kwargs) -> Net:
-    """A `Net` whose parameters were drawn for these inputs."""
+def create(module: nn.Module, tx: optax.GradientTransformation, rng: Key | Mapping[str, Key], *inputs, **kwargs) -> Net:
+    """A `Net` whose parameters were drawn for these inputs, from one key or from one for each of flax's streams."""
     stats = dict(module.init(rng, *inputs, **kwargs))
     params = stats.pop("params")
     return Net(params=params, stats=stats, opt=tx.init(params), grad_norm=jnp.zeros(()))

@@ -5,6 +5,7 @@
     truncation   the same latents under several bounds, or drawn towards the mean, and how much variety is left
     neighbours   the training images nearest to samples, and whether samples are copies
     curves       the metrics of one run or of many; runs that differ in their seeds alone are a mean and a band
+    landscape    points in the plane: samples over the data's density, and the critic's level sets, of one run or many
 
     python launch/analyse.py interpolate --workdir runs/x
     python launch/analyse.py interpolate --workdir runs/x --samples 3,17,40,8 --frames 30 --format gif
@@ -12,9 +13,11 @@
     python launch/analyse.py truncation --workdir runs/x --bounds 0.5,1,inf
     python launch/analyse.py neighbours --workdir runs/x --neighbours 5
     python launch/analyse.py curves --workdir runs/a,runs/b --metrics loss/d,loss/g
+    python launch/analyse.py landscape --workdir runs/a,runs/b
 
 Samples have the numbers that `launch/sample.py` gives them: 0 is the upper left one of its grid. Pictures go to
-`analysis/` in the run unless --output says otherwise.
+`analysis/` in the run unless --output says otherwise. Of several runs, `landscape` draws a picture in each and one of
+all: in the first, or where --output says.
 """
 
 import pathlib
@@ -25,7 +28,7 @@ from absl import flags, logging
 from gan_jax import cli
 from gan_jax.errors import InputError
 
-WORKDIR = flags.DEFINE_multi_string("workdir", None, "The run directory; for curves several: a,b or repeated.")
+WORKDIR = flags.DEFINE_multi_string("workdir", None, "The run directory; curves and landscape take several: a,b.")
 OUTPUT = flags.DEFINE_string("output", None, "A file name in .png or .gif; in the run if not given.")
 OVERWRITE = flags.DEFINE_bool("overwrite", False, "Replace an output that exists.")
 WEIGHTS = flags.DEFINE_enum("weights", "average", ["average", "raw"], "The generator's running average, or itself.")
@@ -168,7 +171,7 @@ def curves(verb: str) -> None:
     from gan_jax.analysis import curves as tool
     from gan_jax.data import display
 
-    workdirs = [part for given in WORKDIR.value for part in given.split(",")]
+    workdirs = all_workdirs()
     found = tool.curves(workdirs, METRICS.value or ())
     path = destination(pathlib.Path(workdirs[0]) / "analysis" / verb, "png")
     write(display.save_png, path, tool.picture(found))
@@ -178,12 +181,37 @@ def curves(verb: str) -> None:
     print(path)
 
 
+def landscape(verb: str) -> None:
+    from gan_jax.analysis import landscape as tool
+    from gan_jax.analysis import sampler as sampling
+    from gan_jax.data import display
+
+    places, labels = all_workdirs(), numbers("labels", int)
+    samplers = {place: sampling.load(place, STEP.value, weights=WEIGHTS.value) for place in places}
+    titles = tool.titles({place: sampler.config.gan for place, sampler in samplers.items()})
+    together = len(places) > 1
+    paths = {p: destination(sampled(verb, s, p), "png", given=not together) for p, s in samplers.items()}
+    sheet = destination(pathlib.Path(places[0]) / "analysis" / f"{verb}s", "png") if together else None
+    drawn = {p: tool.landscape(s, titles[p], SEED.value, labels=labels) for p, s in samplers.items()}
+    for place, one in drawn.items():
+        write(display.save_png, paths[place], tool.picture([one]))
+        print(f"{one.title}, step {one.step:,}: {tool.said(one)}: {paths[place]}")
+    if sheet:
+        write(display.save_png, sheet, tool.picture(list(drawn.values())))
+        print(sheet)
+
+
+def all_workdirs() -> list[str]:
+    """The run directories of --workdir, where there may be several."""
+    return [part for given in WORKDIR.value for part in given.split(",")]
+
+
 def opened():
     """The sampler of --workdir, and the classes of --labels."""
     from gan_jax.analysis import sampler as sampling
 
     if len(WORKDIR.value) > 1:
-        raise InputError(f"--workdir={','.join(WORKDIR.value)}: only curves looks at several runs")
+        raise InputError(f"--workdir={','.join(WORKDIR.value)}: only curves and landscape look at several runs")
     sampler = sampling.load(WORKDIR.value[0], STEP.value, weights=WEIGHTS.value)
     labels = numbers("labels", int)
     sampler.labels(0, labels)
@@ -229,15 +257,15 @@ def test_images(sampler) -> np.ndarray | None:
     return np.asarray(transforms.to_float(jnp.asarray(np.concatenate(pieces)[:number])))
 
 
-def sampled(verb: str, sampler) -> pathlib.Path:
+def sampled(verb: str, sampler, place: str = "") -> pathlib.Path:
     """Where the picture of a sampler goes, without its ending."""
     name = f"{verb}_step_{sampler.step:08d}_{sampler.weights}_seed_{SEED.value}"
-    return pathlib.Path(WORKDIR.value[0]) / "analysis" / name
+    return pathlib.Path(place or WORKDIR.value[0]) / "analysis" / name
 
 
-def destination(default: pathlib.Path, form: str) -> pathlib.Path:
-    """The file to write. InputError if it exists or has another ending."""
-    path = pathlib.Path(OUTPUT.value) if OUTPUT.value else default.with_name(f"{default.name}.{form}")
+def destination(default: pathlib.Path, form: str, given: bool = True) -> pathlib.Path:
+    """The file to write: --output, unless that is not `given` for it. InputError if it exists or ends otherwise."""
+    path = pathlib.Path(OUTPUT.value) if OUTPUT.value and given else default.with_name(f"{default.name}.{form}")
     if path.suffix != f".{form}":
         raise InputError(f"--output={path} must be a file name in .{form}")
     if path.exists() and not OVERWRITE.value:
@@ -261,6 +289,7 @@ VERBS = {
     "truncation": (truncation, OF_A_SAMPLER | {"number", "measured", "bounds", "psi"}),
     "neighbours": (neighbours, OF_A_SAMPLER | {"number", "truncation", "measured", "neighbours", "trained", "test"}),
     "curves": (curves, EVERYWHERE | {"metrics"}),
+    "landscape": (landscape, OF_A_SAMPLER),
 }
 flags.mark_flag_as_required("workdir")
 

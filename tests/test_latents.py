@@ -53,3 +53,26 @@ def test_latents_are_born_sharded():
         z = jax.jit(latents.normal, static_argnums=(1, 2))(jax.random.key(0), 64, 8)
     assert z.sharding.shard_shape(z.shape) == (8, 8)
     np.testing.assert_array_equal(np.asarray(z), np.asarray(jax.random.normal(jax.random.key(0), (64, 8))))
+
+
+def test_one_hot_values_are_equally_probable():
+    c = latents.one_hot(jax.random.key(0), 10_000, 10)
+    assert c.shape == (10_000, 10)
+    assert c.dtype == jnp.float32
+    np.testing.assert_array_equal(c.sum(axis=1), 1.0)
+    np.testing.assert_allclose(c.mean(axis=0), 0.1, atol=0.015)  # five standard errors
+
+
+def test_codes_are_arrays_of_their_own():
+    codes = latents.codes(jax.random.key(0), 2000, (10, 3), 2)
+    assert [c.shape for c in codes["categorical"]] == [(2000, 10), (2000, 3)]
+    assert [c.shape for c in codes["continuous"]] == [(2000, 1), (2000, 1)]
+    first, second = codes["continuous"]
+    assert float(jnp.abs(first).max()) <= 1.0
+    assert float(first.var()) == pytest.approx(1 / 3, rel=0.1)
+    assert abs(float(np.corrcoef(first[:, 0], second[:, 0])[0, 1])) < 0.12  # drawn from keys of their own
+
+
+def test_codes_of_one_kind():
+    assert latents.codes(jax.random.key(0), 4, (), 5)["categorical"] == ()
+    assert latents.codes(jax.random.key(0), 4, (2,), 0)["continuous"] == ()

@@ -360,3 +360,59 @@ def test_lecam_remembers_from_round_to_round():
 def test_unknown_name():
     with pytest.raises(InputError, match=r"penalty \(config\.model\.penalty\).*'wgangp'.*Did you mean 'wgan_gp'.*none"):
         penalties.build("wgangp", 10.0)
+
+
+# ------------------------------------------------------------------------- what a generator pays besides its loss
+
+
+class TestFeatureMatching:
+    def test_by_hand(self):
+        """Means [1, 2] and [3, 2]: squared gaps 4 and 0, absolute ones 2 and 0."""
+        real, fake = jnp.array([[0.0, 1.0], [2.0, 3.0]]), jnp.array([[3.0, 2.0]])
+        assert float(penalties.feature_matching(real, fake)) == pytest.approx(2.0)
+        assert float(penalties.feature_matching(real, fake, power=1)) == pytest.approx(1.0)
+
+    def test_only_means_count(self):
+        a = jax.random.normal(jax.random.key(0), (16, 5))
+        mirrored = 2.0 * a.mean(axis=0, keepdims=True) - a
+        assert float(penalties.feature_matching(a, mirrored)) == pytest.approx(0.0, abs=1e-10)
+
+    def test_gradient_is_finite_where_the_means_agree(self):
+        a = jnp.ones((4, 3))
+        for power in (1, 2):
+            slope = jax.grad(lambda fake, power=power: penalties.feature_matching(a, fake, power=power))(a)
+            assert np.isfinite(slope).all()
+
+    def test_of_maps_every_position_is_a_feature(self):
+        real, fake = jnp.zeros((2, 3, 3, 1)), jnp.zeros((2, 3, 3, 1)).at[:, 0, 0].set(3.0)
+        assert float(penalties.feature_matching(real, fake)) == pytest.approx(1.0)
+
+
+class TestPullingAway:
+    def test_by_hand(self):
+        """Cosines of (1, 0), (0, 2) and (3, 3): 0 and twice 1 / sqrt(2); squared 0, 1/2, 1/2, of three pairs."""
+        codes = jnp.array([[1.0, 0.0], [0.0, 2.0], [3.0, 3.0]])
+        assert float(penalties.pulling_away(codes)) == pytest.approx(1 / 3, rel=1e-6)
+
+    def test_bounds(self):
+        assert float(penalties.pulling_away(jnp.ones((5, 4)))) == pytest.approx(1.0, rel=1e-5)
+        assert float(penalties.pulling_away(jnp.eye(4))) == pytest.approx(0.0, abs=1e-6)
+        assert float(penalties.pulling_away(jnp.ones((1, 4)))) == 0.0  # alone
+
+    def test_gradient_is_finite_at_codes_of_zero(self):
+        assert np.isfinite(jax.grad(penalties.pulling_away)(jnp.zeros((3, 2)))).all()
+
+
+@pytest.mark.parametrize("name", sorted(penalties.GENERATOR_BY_NAME))
+def test_the_generators_penalty_is_weighted_and_logged_unweighted(name):
+    real, fake = (jax.random.normal(jax.random.key(seed), (6, 4)) for seed in (0, 1))
+    once, metrics = penalties.build_for_generator(name, 1.0)(real, fake)
+    cost, again = penalties.build_for_generator(name, 3.0)(real, fake)
+    assert float(cost) == pytest.approx(3.0 * float(once), rel=1e-6)
+    assert metrics == again
+    assert float(once) == pytest.approx(sum(map(float, metrics.values())), rel=1e-6)
+
+
+def test_unknown_penalty_of_the_generator():
+    with pytest.raises(InputError, match="g_penalty"):
+        penalties.build_for_generator("feature_machting", 1.0)

@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from gan_jax.data import sources, worlds
+from gan_jax.data.labels import FewLabels
 from gan_jax.data.transforms import CROPS, Fit
 from gan_jax.errors import InputError, choices, choose
 
@@ -19,6 +20,11 @@ def open(section: ConfigDict):
     Raises:
       InputError: naming the key and what would be right.
     """
+    source, known = _open(section), section.get("labels_per_class")  # a run may be older than the key
+    return source if known is None else FewLabels(source, known, section.label_seed)
+
+
+def _open(section: ConfigDict):
     name = section.name
     choose(section.crop, dict.fromkeys(CROPS), "crop (config.data.crop)")
     if section.size is not None and section.size < 1:

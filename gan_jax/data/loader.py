@@ -228,7 +228,7 @@ def _check(section: ConfigDict, example: dict[str, np.ndarray], records: int) ->
     for field, array in example.items():
         if array.dtype.kind not in "biuf":
             raise InputError(f"config.data.options.fields: '{field}' is text, which no device can hold; leave it out")
-        if section.flip and field != "label" and not _is_image(array):
+        if section.flip and field not in ("label", "labelled_label") and not _is_image(array):
             raise InputError(
                 f"config.data.flip=True mirrors images, not the field '{field}'; use False or leave it out"
             )

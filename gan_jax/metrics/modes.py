@@ -1,12 +1,14 @@
 """How well samples cover modes that are known: those of a mixture in the plane, those of Stacked MNIST.
 
-The measures of VEEGAN (Srivastava et al., 2017, arXiv:1705.07761) and PacGAN (Lin et al., 2017, arXiv:1712.04086).
+The measures of VEEGAN (Srivastava et al., 2017, arXiv:1705.07761) and PacGAN (Lin et al., 2017, arXiv:1712.04086);
+and whether the modes that a GAN has found by itself are the classes of the data (InfoGAN).
 """
 
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Integer
+from scipy.optimize import linear_sum_assignment
 
 from gan_jax.errors import InputError
 
@@ -60,3 +62,25 @@ def stacked_modes(predictions: Integer[np.ndarray, "n 3"]) -> StackedModes:
     counts = np.bincount(predictions @ np.array([100, 10, 1]), minlength=1000)
     shares = counts[counts > 0] / counts.sum()
     return StackedModes(len(shares), float(np.sum(shares * np.log(shares * 1000))))
+
+
+class Matching(NamedTuple):
+    accuracy: float  # share of the examples whose code is the partner of their label
+    label: Integer[np.ndarray, "k"]  # the partner of every code
+
+
+def matched_accuracy(codes: Integer[np.ndarray, "n"], labels: Integer[np.ndarray, "n"], k: int) -> Matching:
+    """How well `codes` found without labels are the classes: every code gets one label, so that most examples agree.
+
+    Chance is a little above 1 / k. Two codes that share a class, or two classes that share a code, cost what the second
+    one holds: .1 of ten equal classes. Chen et al., 2016, arXiv:1606.03657, section 7.2.
+
+    Raises:
+      InputError: if there are no examples, or a code or label is not among 0 to k - 1.
+    """
+    both = np.stack([codes, labels])
+    if not both.size or both.min() < 0 or both.max() >= k:
+        raise InputError(f"codes are matched with labels from 0 to {k - 1}, both of one or more examples")
+    confusion = np.bincount(both[0] * k + both[1], minlength=k * k).reshape(k, k)
+    rows, partners = linear_sum_assignment(confusion, maximize=True)
+    return Matching(float(confusion[rows, partners].sum() / len(codes)), partners)

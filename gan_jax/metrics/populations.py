@@ -71,13 +71,15 @@ def generated(sampler: Sampler, count: int, seed: int = 0, truncation: float | N
 
 
 def real(section: ConfigDict, mesh: jax.sharding.Mesh, count: int | None = None) -> Population:
-    """The records of a data section, `count` of them evenly spaced or all; never mirrored, cut at the centre.
+    """The records of a data section, `count` of them evenly spaced or all; never mirrored, cut at the centre, and with
+    their labels, also those that a semi-supervised game was not shown.
 
     Raises:
       InputError: if the data cannot be opened, or there are fewer.
     """
     section = ConfigDict(section.to_dict())
     section.crop = "center" if section.crop == "random" else section.crop
+    section.labels_per_class = None
     data = datasets.open(section)
     if count is not None and count > len(data):
         raise InputError(f"{count} reference images were asked for, and '{section.name}' has only {len(data)}")

@@ -13,6 +13,7 @@ from gan_jax.data.loader import Loader
 from gan_jax.errors import TrainingFailure
 from gan_jax.train import step as compiled
 from gan_jax.train.checkpoint import Checkpoints
+from gan_jax.train.diagnostics import Diagnostics
 from gan_jax.train.evaluator import Evaluator
 from gan_jax.train.meter import Meter
 from gan_jax.train.writer import Progress, Writer
@@ -57,6 +58,7 @@ def train(config: ConfigDict, stages: tuple[Stage, ...], workdir: pathlib.Path) 
                 conditions = loader.preview(config.preview)
                 preview = compiled.compile_preview(stage.gan, state, conditions, key, mesh)
                 evaluate = Evaluator(config, stage, state, mesh, workdir)
+                diagnose = Diagnostics(config, stage, start, state, key, mesh, workdir)
                 advance, calls = {}, list(plan(step, end, config))
                 with jax.transfer_guard("disallow"):
                     for (_, size), batch in zip(calls, loader.calls(calls), strict=True):
@@ -69,6 +71,7 @@ def train(config: ConfigDict, stages: tuple[Stage, ...], workdir: pathlib.Path) 
                         values = evaluate(state, step) if due(step, config.eval_every) else {}
                         if due(step, config.log_every) or step == total:
                             values = meter.read() | values
+                            values |= diagnose(state, values)
                         if values:
                             writer.scalars(step, values)
                             progress.line(step, values)

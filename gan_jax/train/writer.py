@@ -11,6 +11,7 @@ from tqdm import tqdm
 from gan_jax.data import display
 from gan_jax.errors import InputError, choose
 from gan_jax.metrics import records
+from gan_jax.train.diagnostics import WARNING
 
 
 class Writer:
@@ -126,6 +127,7 @@ class Progress:
         self._total, self._done = total, done
         self._started, self._first = 0.0, done  # set by the first call, whose time is mostly that of compiling
         self._active = active
+        self._said = set()  # warnings: each is said once, and stays in the log as long as it holds
         self._bar = None
         if active and sys.stderr.isatty():
             self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, smoothing=0.1)
@@ -137,10 +139,13 @@ class Progress:
         if self._bar is not None:
             self._bar.update(steps)
 
-    def line(self, step: int, values: dict[str, float]) -> None:
-        """Shows the metrics of a line of the log."""
+    def line(self, step: int, values: dict[str, float | str]) -> None:
+        """Shows the metrics of a line of the log, and says the warnings that are new."""
         if not self._active:
             return
+        for name in [name for name in values if name.startswith(WARNING) and name not in self._said]:
+            self._said.add(name)
+            tqdm.write(f"step {step}: {name}: {values[name]}")
         shown = "  ".join(f"{name} {value:.4g}" for name, value in numbers(values).items())
         if self._bar is not None:
             self._bar.set_postfix_str(shown, refresh=False)

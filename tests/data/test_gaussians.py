@@ -74,6 +74,8 @@ def test_swiss_roll_moments():
     assert set(found["label"]) == {-1}
     with pytest.raises(InputError, match="swiss_roll"):
         source.log_density(found["point"])
+    larger = Gaussians("swiss_roll", scale=10.0).read(MANY[:100])
+    np.testing.assert_allclose(larger["point"], 10 * found["point"][:100], rtol=1e-5)
 
 
 @pytest.mark.parametrize("kind", KINDS)

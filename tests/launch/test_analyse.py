@@ -159,7 +159,7 @@ def test_curves_of_several_runs(faces, tmp_path, capsys):
         places.append(str(place))
     call("curves", "--workdir", ",".join(places[:2]), "--workdir", places[2], "--output", tmp_path / "a.png")
     assert "fid  gan: 11 at step 10, 3 run(s)" in capsys.readouterr().out
-    with pytest.raises(InputError, match="only curves looks at several runs"):
+    with pytest.raises(InputError, match="only curves and landscape look at several runs"):
         call("truncation", "--workdir", ",".join(places), "--workdir", places[0])
     with pytest.raises(InputError, match=r"unknown metric: 'swd'.* Choices: fid"):
         call("curves", "--workdir", places[0], "--metrics=swd")

@@ -36,23 +36,59 @@ def test_stddev_of_equal_examples_is_small_and_has_a_gradient():
     assert np.isfinite(jax.grad(lambda x: minibatch_stddev(x).sum())(x)).all()
 
 
+def discrimination(x, params, **settings):
+    """What the layer appends to x, with some of its parameters given and the others at no scale and no bias."""
+    layer = MinibatchDiscrimination(**settings)
+    drawn = layer.init(jax.random.key(0), x)["params"]
+    neutral = {"log_scale": jnp.zeros_like(drawn["log_scale"]), "bias": jnp.zeros_like(drawn["bias"])}
+    made = layer.apply({"params": {**drawn, **neutral, **params}}, x)
+    np.testing.assert_array_equal(made[:, : x.shape[1]], x)
+    return made[:, x.shape[1] :]
+
+
 def test_minibatch_discrimination_by_hand():
-    layer = MinibatchDiscrimination(kernels=1, dims=2)
+    """Columns of length 1 make of x the maps x and -x, whose scales are 1 and 2: distances are 3 |x_i - x_j|."""
     x = jnp.array([[0.0], [1.0], [3.0]])
-    params = {"tensor": {"kernel": jnp.array([[1.0, -2.0]])}, "bias": jnp.array([-1.0])}  # distances are 3 |x_i - x_j|
-    made = layer.apply({"params": params}, x)
+    params = {"tensor": jnp.array([[[5.0, -0.1]]]), "log_scale": jnp.log(jnp.array([[1.0, 2.0]]))}
+    params["bias"] = jnp.array([-1.0])
     e = np.exp
-    np.testing.assert_allclose(made[:, 1], np.array([e(-3) + e(-9), e(-3) + e(-6), e(-9) + e(-6)]) - 1, rtol=1e-5)
-    np.testing.assert_array_equal(made[:, :1], x)
+    expected = np.array([e(-3) + e(-9), e(-3) + e(-6), e(-9) + e(-6)]) - 1
+    np.testing.assert_allclose(discrimination(x, params, kernels=1, dims=2)[:, 0], expected, rtol=1e-5)
 
 
-def test_minibatch_discrimination_shapes_and_start():
+def test_minibatch_discrimination_of_two_equal_examples_and_another():
+    """The example itself is left out: at L1 distance d, o = [1 + e^-d, 1 + e^-d, 2 e^-d]."""
+    x, far = jnp.array([[1.0, 2.0], [1.0, 2.0], [1.5, 2.0]]), np.exp(-0.5)
+    made = discrimination(x, {"tensor": jnp.array([[[7.0]], [[0.0]]])}, kernels=1, dims=1)
+    np.testing.assert_allclose(made[:, 0], [1 + far, 1 + far, 2 * far], rtol=1e-6)
+
+
+def test_minibatch_discrimination_starts_from_a_look_at_the_batch():
+    """Half the mean distance to the nearest other is 1, and what is appended has mean 0."""
+    layer, x = MinibatchDiscrimination(kernels=3, dims=2), 5.0 * jax.random.normal(jax.random.key(1), (16, 7))
+    made, variables = layer.init_with_output(jax.random.key(0), x)
+    assert made.shape == (16, 10)
+    np.testing.assert_allclose(made[:, 7:].mean(axis=0), 0.0, atol=1e-5)
+    params = variables["params"]
+    assert {name: leaf.shape for name, leaf in params.items()} == {
+        "tensor": (7, 3, 2),
+        "log_scale": (3, 2),
+        "bias": (3,),
+    }
+    columns = params["tensor"] / np.linalg.norm(params["tensor"], axis=0, keepdims=True)
+    maps = np.einsum("bf,fkd->bkd", x, columns) * np.exp(params["log_scale"])[None]
+    distances = np.abs(maps[:, None] - maps[None]).sum(-1) + np.where(np.eye(16), np.inf, 0.0)[..., None]
+    np.testing.assert_allclose(distances.min(axis=1).mean(axis=0) / 2, 1.0, rtol=1e-4)
+
+
+def test_minibatch_discrimination_of_equal_examples_is_finite():
+    x = jnp.ones((4, 7))
     layer = MinibatchDiscrimination()
-    variables = layer.init(jax.random.key(0), jnp.ones((4, 7)))
-    assert layer.apply(variables, jnp.ones((4, 7))).shape == (4, 107)
-    np.testing.assert_allclose(
-        layer.apply(variables, jnp.ones((4, 7)))[:, 7:], 2.0, rtol=1e-6
-    )  # three equal others, - 1
+    variables = layer.init(jax.random.key(0), x)
+    assert layer.apply(variables, x).shape == (4, 107)
+    np.testing.assert_allclose(variables["params"]["bias"], -3.0)  # three equal others
+    slopes = jax.grad(lambda params: layer.apply({"params": params}, x).sum())(variables["params"])
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(slopes))
 
 
 def test_maxout():

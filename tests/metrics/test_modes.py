@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gan_jax.errors import InputError
-from gan_jax.metrics.modes import coverage, stacked_modes
+from gan_jax.metrics.modes import coverage, matched_accuracy, stacked_modes
 
 ANGLES = 2 * np.pi * np.arange(8) / 8
 CENTRES = 1.4144 * np.stack([np.cos(ANGLES), np.sin(ANGLES)], axis=1)
@@ -58,3 +58,37 @@ def test_stacked_digits_of_equal_shares():
 def test_stacked_digits_that_are_none(digits):
     with pytest.raises(InputError, match="digits 0 to 9"):
         stacked_modes(digits)
+
+
+def test_codes_that_are_the_labels_under_other_names():
+    labels = np.random.default_rng(0).integers(10, size=1000)
+    names = np.random.default_rng(1).permutation(10)
+    result = matched_accuracy(names[labels], labels, 10)
+    assert result.accuracy == 1.0
+    np.testing.assert_array_equal(result.label[names], np.arange(10))
+
+
+def test_two_classes_that_share_a_code():
+    labels = np.repeat(np.arange(10), 100)
+    codes = np.where(labels == 9, 0, labels)
+    assert matched_accuracy(codes, labels, 10).accuracy == pytest.approx(0.9)
+
+
+def test_each_label_has_one_code():
+    """Greedily code 0 would take label 0 (4 of its 7), and code 1 is left with label 1, of which it has none."""
+    codes, labels = np.array([0] * 7 + [1] * 4), np.array([0] * 4 + [1] * 3 + [0] * 4)
+    result = matched_accuracy(codes, labels, 2)
+    assert result.accuracy == pytest.approx(7 / 11)
+    np.testing.assert_array_equal(result.label, [1, 0])
+
+
+def test_codes_of_chance():
+    rng = np.random.default_rng(0)
+    result = matched_accuracy(rng.integers(10, size=10_000), rng.integers(10, size=10_000), 10)
+    assert result.accuracy == pytest.approx(0.1, abs=0.015)
+
+
+@pytest.mark.parametrize("codes", [np.zeros(0, int), np.full(4, 10), np.full(4, -1)])
+def test_codes_that_are_none(codes):
+    with pytest.raises(InputError, match="from 0 to 9"):
+        matched_accuracy(codes, np.zeros_like(codes), 10)

@@ -43,6 +43,7 @@ class Gaussians:
     radius: float | None = None  # of the ring; None: the preset's
     spacing: float | None = None  # of the grid; None: the preset's
     std: float | None = None  # of each mode of ring and grid; None: the preset's
+    scale: float = 1.0  # what points of the swiss roll are multiplied by
     means: tuple[float, ...] = (-1.0, 1.0)  # of mixture_1d
     stds: tuple[float, ...] = (0.2, 0.2)
     weights: tuple[float, ...] = (0.5, 0.5)  # normalised to sum 1
@@ -123,4 +124,4 @@ class Gaussians:
     def _roll(self, indices: np.ndarray) -> np.ndarray:
         t = 1.5 * np.pi * (1 + 2 * draw.uniform(self.seed, indices, "turn")[0])
         noise = draw.normal(self.seed, indices, "noise/x", "noise/y")
-        return (np.stack([t * np.cos(t), t * np.sin(t)], 1) + 0.25 * noise.T) / 7.5
+        return (np.stack([t * np.cos(t), t * np.sin(t)], 1) + 0.25 * noise.T) / 7.5 * self.scale
