@@ -83,8 +83,8 @@ def get_config(variant="default"):
 
 
 def points(config, kind):
-    """Not the paper's: the toys that all GANs of this library are tried on. The margin is a fifth of the distance
-    between neighbouring modes of the grid and less than that of the ring."""
+    """Not the paper's: the toys that all GANs of this library are tried on. The margin is about the distance between
+    neighbouring modes of the ring."""
     config.steps, config.batch_size, config.steps_per_call, config.preview = 4_000, 256, 50, 2_048
     config.log_every, config.sample_every = 200, 500
     options = base.dict(kind=kind) if kind == "swiss_roll" else base.dict(kind=kind, std=0.05)

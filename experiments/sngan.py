@@ -37,7 +37,7 @@ TOYS = {  # ten times as large as elsewhere: see the head of gan_jax/gans/sngan.
 
 def get_config(variant="default"):
     config = base.defaults(gan="sngan")
-    config.steps, config.batch_size = 3_000, 64
+    config.steps, config.batch_size = 2_000, 64
     config.log_every, config.sample_every, config.save_every = 50, 250, 500
     config.data = base.data(name="shapes", resolution=32, size=20_000, on_device=True)
     config.model = base.dict(

@@ -6,7 +6,7 @@
     python launch/main.py --config experiments/wgan_gp.py:swiss_roll
     python launch/main.py --config experiments/wgan_gp.py:toy                 # `gan_toy.py` of the authors
     python launch/main.py --config experiments/wgan_gp.py:toy_fixed           # its critic against data plus noise
-    python launch/main.py --config experiments/wgan_gp.py:shapes              # coloured shapes, minutes on two cores
+    python launch/main.py --config experiments/wgan_gp.py:shapes              # 32x32, small convolutions, two cores
     python launch/main.py --config experiments/wgan_gp.py:mnist
     python launch/main.py --config experiments/wgan_gp.py:cifar10
     python launch/main.py --config experiments/wgan_gp.py:cifar10_resnet
@@ -72,7 +72,7 @@ def get_config(variant="default"):
             config.model.update(nets={"toy": "mlp", "toy_fixed": "mlp_fixed"}[variant], width=512)
             adam(config.model, 1e-4, b1=0.5)
         case "shapes":
-            images(config, "cifar10", width=16, steps=1_500, g_norm="batch")
+            images(config, "cifar10", width=16, steps=1_000, g_norm="batch")
             config.log_every, config.sample_every, config.save_every = 25, 250, 500
             config.data = base.data(name="shapes", resolution=32, size=20_000, on_device=True)
             adam(config.model, 2e-4, b1=0.5)

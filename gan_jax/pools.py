@@ -1,18 +1,22 @@
 """A history of generated samples, shown to the critic in place of some new ones (Shrivastava et al., 2016,
 arXiv:1612.07828, section 2.3): a pytree and two functions."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 from flax import struct
-from jaxtyping import Array, Bool, Float, Int, Key
+from jaxtyping import Array, Bool, Float, Key
+
+PyTree = Any
 
 
 @struct.dataclass
 class Pool:
     """Samples made some time ago. Slots from `filled` on are empty."""
 
-    samples: Float[Array, "size *shape"]
-    filled: Int[Array, ""]
+    samples: PyTree  # [size, *shape] float32
+    filled: PyTree  # int32 []
 
 
 def empty(size: int, shape: tuple[int, ...]) -> Pool:

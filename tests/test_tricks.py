@@ -71,7 +71,7 @@ def test_all_options_off_is_goodfellows_algorithm(plain):
         d = optax.apply_updates(state.d.params, updates)
 
         def g_loss(params):
-            value = losses.non_saturating().g(None, say(d, make(params, split_keys(g_rng).latent)))
+            value = losses.non_saturating().g(jnp.zeros(32), say(d, make(params, split_keys(g_rng).latent)))
             return value, value
 
         grads, loss_g = jax.grad(g_loss, has_aux=True)(state.g.params)

@@ -268,7 +268,9 @@ class SimultaneousGame(TwoPlayerGame):
 
     def train_step(self, state: GameState, batch: Batch, rng: Key) -> tuple[GameState, Metrics]:
         (d, memory), seen = self.discriminator_move(state.g, (state.d, state.memory), batch, rng, state.step)
-        g, made = self.generator_move(state.g, state.d, batch, rng, state.step)
+        g, made = self.generator_move(
+            state.g, state.d, batch, jax.random.clone(rng), state.step
+        )  # the same, on purpose
         return self.advance(state, g, d, memory), seen | made
 
 
@@ -318,7 +320,7 @@ def two_player(config, generator: nn.Module, discriminator: nn.Module, **values)
         needed = ROUNDS.get(model.updates, "at least 1")
         raise InputError(f"config.model.rounds={fields['rounds']} must be {needed} when updates='{model.updates}'")
     section = model.tricks
-    if section.replay and model.conditional:
+    if section.replay and fields["conditions"] is not unconditional:
         raise InputError("config.model.tricks.replay must be 0 if conditional=True: old fakes have labels of their own")
     fields |= tricks.build(section, fields["loss"])
     fields["loss"] = losses.scaled(fields["loss"], d=model.d_loss_scale, g=section.g_loss_scale)

@@ -264,7 +264,7 @@ def test_energies_settle_below_the_margin(seed):
     """The generator keeps samples dearer than data, the margin bounds both, and some hinges act while others rest: a
     share near 1 would mean a margin that no energy reaches. Noise that neither player makes is lifted far beyond it,
     and samples vary: one image over and over has a deviation near 0."""
-    data, margin = shapes(), 3.0
+    data, margin = shapes(), 20.0  # three times the distance of a shape from the mean of all
     played = small((16, 16, 1), "mnist", margin=margin, **SMALL)
     state, line = train(played, data, 3000, seed)
     samples = played.sample(state, {"image": data[:1024]}, jax.random.key(seed + 50))
@@ -281,7 +281,8 @@ def test_energies_settle_below_the_margin(seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_pulling_away_spreads_the_codes(seed):
-    """With a weight of 10 the mean squared cosine must fall; the paper's .1 does not visibly change so small a game."""
+    """With a weight of 10 the mean squared cosine falls (measured: from 1.0 to .11); the paper's .1 does not visibly
+    change so small a game."""
     data, found = shapes(), {}
     for weight in (0.0, 10.0):
         tricks = {"g_penalty": "pulling_away", "g_penalty_weight": weight}
@@ -294,24 +295,25 @@ def test_pulling_away_spreads_the_codes(seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_every_digit(seed, real_data):
-    """MNIST, each sample labelled by its nearest neighbour among 5,000 digits."""
+    """MNIST, each sample labelled by its nearest neighbour among 5,000 digits: where the game collapses there are one
+    or two of the ten. The margin is three times the distance of a digit from the mean of all."""
     batch = TFDS("mnist", "train", str(real_data / "tensorflow_datasets")).read(np.arange(10_000))
     data, labels = jnp.asarray(batch["image"], jnp.float32) / 127.5 - 1.0, np.asarray(batch["label"])
-    played = small((28, 28, 1), "mnist", **SMALL)
+    played = small((28, 28, 1), "mnist", margin=30.0, **SMALL)
     state, line = train(played, data, 3000, seed)
     samples = np.asarray(played.sample(state, {"image": data[:1000]}, jax.random.key(seed + 50))).reshape(1000, -1)
     known = np.asarray(data[:5000]).reshape(5000, -1)
     nearest = labels[np.argmin((known**2).sum(1) - 2 * samples @ known.T, axis=1)]
     shares = np.bincount(nearest, minlength=10) / 1000
     print("digits", seed, line, shares)
-    assert line["monitor/energy_real"] < line["monitor/energy_fake"] <= 10.0
+    assert line["monitor/energy_real"] < line["monitor/energy_fake"] <= 30.0
     assert (shares > 0.02).sum() >= 8
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_modes_of_the_ring(seed):
-    """Eight Gaussians: of three seeds, one in another setting of chance may leave out a mode or two, not more."""
+    """Eight Gaussians, with one or two of them left out at most; a generator that collapses serves one."""
     world = Gaussians(kind="ring", std=0.05, seed=seed)
     points = jnp.asarray(world.read(np.arange(100_000))["point"])
     played = game((2,), "ring")

@@ -229,7 +229,7 @@ def test_one_mutation_alone_is_a_plain_gan():
 
 
 def test_a_gradient_penalty_is_paid():
-    played = game(penalty="wgan_gp", penalty_weight=2.0, survivors=1)
+    played = game(penalty="wgan_gp", penalty_weight=2.0, showing=2)
     batch = points(0, 2, 64)
     state = jax.jit(played.init)(jax.random.key(1), jax.tree.map(lambda leaf: leaf[0], batch))
     pair = {"real": batch["point"][0], "fake": 3.0 + batch["point"][1]}

@@ -212,16 +212,19 @@ def train(gan, data, steps, batch_size, seed):
 
 
 def shapes_data():
-    """The default experiment's game, and images and labels of its data."""
+    """The default experiment's game, and images of its data."""
     config = datasets.resolve(experiments.get_config("infogan", "default"))
     read = datasets.open(config.data).read(np.arange(8192))
-    return contract.load(config)[0].gan, jnp.asarray(read["image"], jnp.float32) / 127.5 - 1.0, read["label"]
+    return contract.load(config)[0].gan, jnp.asarray(read["image"], jnp.float32) / 127.5 - 1.0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_the_generator_shows_its_codes(seed):
-    gan, data, _ = shapes_data()
+    """Nearly all of the ln 10 nats reach Q; the bound, .15 below, is the one that small networks keep on 8x8 digits
+    (.01 to .03 below). Where nobody is paid for information there is next to none: a Q that is not trained has its
+    logits near 0. A Q that no optimiser moves, or fakes that are cut off from it, have none in the first case too."""
+    gan, data = shapes_data()
     _, line = train(gan, data, 600, 64, seed)
     deaf = dataclasses.replace(gan, categorical_weight=0.0, continuous_weight=0.0)
     _, control = train(deaf, data, 200, 64, seed)
@@ -233,6 +236,9 @@ def test_the_generator_shows_its_codes(seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(5))
 def test_the_categorical_code_of_mnist_is_the_digit(real_data, seed):
+    """The authors' recipe, 5,000 updates. The paper reports .95. Two digits that share a code, while another digit has
+    two, cost a tenth; that is a local optimum, not a mistake, and the bound allows three of them. Chance is .1, and a
+    generator that hides the code where data has nothing stays near it while its information is complete."""
     path = str(real_data / "tensorflow_datasets")
     read = {split: TFDS("mnist", split, path).read(np.arange(n)) for split, n in (("train", 60_000), ("test", 10_000))}
     images = {split: jnp.asarray(batch["image"], jnp.float32) / 127.5 - 1.0 for split, batch in read.items()}

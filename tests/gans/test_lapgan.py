@@ -322,6 +322,11 @@ def fine_level(cls):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_the_residual_fits_the_coarse_image(seed):
+    """Upon true coarse images that were held out, against a game in which the residual meets another example's.
+
+    The bounds are those that 8x8 digits allow: the discriminator is right in .64 of the cases (.97 when crossed), its
+    loss .65 (.10), what a sample's coarse version misses .62 of what a crossed one does, the deviation of residuals
+    within a tenth of the true one; and without noise two samples upon one coarse image would be one."""
     section = experiments.get_config("infogan", "default").data
     section.update(resolution=8)
     data = jnp.asarray(datasets.open(section).read(np.arange(10_240))["image"], jnp.float32) / 127.5 - 1.0

@@ -35,7 +35,10 @@ def number(text):
 def test_networks_and_state_are_those_of_the_training(name, capsys):
     rows = described(capsys, config(name), "--nocompile")
     state = experiments.open_run(name).begin()
-    for label, net in (("generator", state.g), ("discriminator", state.d), ("average of the generator", state.average)):
+    with program("describe") as describe:
+        found = describe.networks(state)
+    assert {"discriminator"} < {label for label, _ in found}
+    for label, net in found:
         assert rows[label] == f"{sum(leaf.size for leaf in jax.tree.leaves(net.params)):,} parameters"
     held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
     np.testing.assert_allclose(number(rows["state"]), held, rtol=1e-3)

@@ -133,14 +133,21 @@ def opened(name, **changes):
         return run, state, Diagnostics(run.config, run.stage, 0, state, run.key, run.mesh, NOWHERE)
 
 
+def stored(count, example, domain):
+    """The shapes of `count` examples as a population holds them: images in bytes."""
+    kept = {"image": "uint8"}.get(domain, "float32")
+    return {
+        name: jax.ShapeDtypeStruct((count, *leaf.shape), kept if name == domain else leaf.dtype)
+        for name, leaf in example.items()
+    }
+
+
 @pytest.mark.parametrize("name", experiments.NAMES)
 def test_every_gan_is_asked(name):
     """Shapes alone are traced: `test_resume.py` trains each of them with its diagnostics."""
     run = experiments.open_run(name)
     config = restore.stage_config(run.config, run.stage)
-    batch = {
-        name: jax.ShapeDtypeStruct((16, *leaf.shape), leaf.dtype) for name, leaf in restore.example_spec(config).items()
-    }
+    batch = stored(16, restore.example_spec(config), config.data.domain)
     with jax.set_mesh(run.mesh):
         seen = jax.eval_shape(
             lambda *arguments: diagnostics.look(run.stage.gan, *arguments, config.data.domain, 12, run.key),
@@ -191,7 +198,7 @@ def test_it_costs_less_than_two_hundredths_of_a_step(name):
         state = compiled.abstract_state(stage.gan, key, spec, mesh)
         examples = diagnostics.affordable(stage.batch_size, config.log_every)
         batch = {name: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype) for name, leaf in spec.items()}
-        one = {name: jax.ShapeDtypeStruct((examples, *leaf.shape[1:]), leaf.dtype) for name, leaf in batch.items()}
+        one = stored(examples, restore.example_spec(config), config.data.domain)
         domain, batches = config.data.domain, {"train": one, "held_out": one}
         step = jax.jit(stage.gan.train_step).lower(state, batch, key)
         asked = jax.jit(lambda s, b, k: diagnostics.look(stage.gan, s, b, domain, examples, k)).lower(
