@@ -405,8 +405,8 @@ def test_players_without_a_fixed_point_chase_each_other():
 def test_a_discriminator_of_few_examples_learns_them_by_heart():
     """Data and samples are the same blob, but for 64 points that return and a discriminator with room for them."""
     blob = {"size": 64, "options": {"kind": "ring", "radius": 1e-3, "std": 1.0}}
-    quick = base.optimizer("adam", 3e-3)
-    told = played(25, 60, data=blob, widths=(256, 256), d_optimizer=quick, g_optimizer=STILL)
+    quick = base.optimizer("adam", 1e-2)
+    told = played(25, 150, data=blob, widths=(256, 256), d_optimizer=quick, g_optimizer=STILL)
     assert "overfitting" in told[-1]
 
 
