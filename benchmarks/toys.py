@@ -65,7 +65,7 @@ def configure(game: str, kind: str, seed: int, scale: float = 1.0) -> ConfigDict
         if config.data.options.get("kind") != kind:
             raise
     config.update({"seed": seed, "steps": max(1, round(config.steps * scale))})
-    config.data.options = {**config.data.options, "seed": seed}
+    config.data.options = ConfigDict({**config.data.options, "seed": seed})
     return datasets.resolve(config)
 
 

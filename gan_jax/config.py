@@ -86,7 +86,7 @@ def defaults(gan: str) -> ConfigDict:
             "dtype": "float32",  # what networks compute in; parameters and losses stay float32
             "steps_per_call": 1,  # steps in one compiled call; more helps small networks, results are the same
             "log_every": 100,  # steps between lines of metrics
-            "diagnose": True,  # how the game stands on every line, with warnings (gan_jax/train/diagnostics.py); 1 % of a step
+            "diagnose": True,  # how the game stands, on every line, with warnings (gan_jax/train/diagnostics.py)
             "sample_every": 1_000,  # steps between pictures of samples
             "eval_every": 0,  # steps between evaluations by `metrics`; 0 is never
             "metrics": (),  # which ones, e.g. ("fid", "kid:classifier", "swd") (gan_jax/metrics/catalogue.py)

@@ -351,8 +351,8 @@ def stages(config) -> tuple[Stage, ...]:
     model, data = config.model, config.data
     if data.domain != "image" or not data.classes or data.labels_per_class is None:
         raise InputError(
-            f"config.data.labels_per_class={data.labels_per_class} must say how many labels of each class are known, of "
-            f"images; dataset '{data.name}' holds {data.domain}s of {data.classes} classes"
+            f"config.data.labels_per_class={data.labels_per_class} must say how many labels of each class are known; "
+            f"dataset '{data.name}' holds {data.domain}s of {data.classes} classes"
         )
     nets, shape = choose(model.nets, NETS, "networks (config.model.nets)"), base.example_shape(data)
     nets.check(shape, model)

@@ -30,14 +30,15 @@ class Meter:
         waiting, self._waiting = self._waiting, []
         for start, metrics in zip([step for step, _ in waiting], jax.device_get([m for _, m in waiting]), strict=True):
             for offset in range(len(next(iter(metrics.values())))):
-                for name, values in metrics.items():
-                    self._sum(name, start + offset + 1, values[offset])
+                self._sum({name: values[offset] for name, values in metrics.items()}, start + offset + 1)
                 self.steps += 1
 
-    def _sum(self, name: str, step: int, value: np.floating) -> None:
-        if not math.isfinite(value):
-            raise TrainingFailure(f"{name} is {value} at step {step}")
-        self.totals[name] = self.totals.get(name, 0.0) + float(value)
+    def _sum(self, values: dict[str, np.floating], step: int) -> None:
+        for name in sorted(values, key=lambda name: not name.startswith("loss/")):  # it spoils the others
+            if not math.isfinite(values[name]):
+                raise TrainingFailure(f"{name} is {values[name]} at step {step}")
+        for name, value in values.items():
+            self.totals[name] = self.totals.get(name, 0.0) + float(value)
 
     def read(self) -> dict[str, float]:
         """Means since the last reading."""
