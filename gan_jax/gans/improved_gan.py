@@ -1,10 +1,8 @@
 """Improved Techniques for Training GANs (Salimans, Goodfellow, Zaremba, Cheung, Radford, Chen, 2016, arXiv:1606.03498).
 
 A bag of tricks, and a discriminator that learns to classify from few labels since it must also tell data from samples.
-
 This file is the semi-supervised game of section 5. The discriminator names one of K classes; the class "generated" has
-the logit 0, so that of "data" is the logarithm of the sum of exponentials of the others. The generator matches the
-mean features of the data.
+the logit 0, and "data" the logarithm of the sum of exponentials of the others. The generator matches mean features.
 
 The tricks of section 3 belong to every game, by a value of its config:
 
