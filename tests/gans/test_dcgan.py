@@ -180,13 +180,15 @@ def test_labels_reach_every_layer():
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 def test_it_learns_shapes(seed):
-    """A thousand steps on grey 16x16 shapes: the mean image within .08 and a standard deviation that is not that of a
-    collapsed generator (the sheet's bounds for digits of the same size); a game whose batch norm is broken has both
-    losses near 0 together, mean errors of .5 and more, and a deviation near 0."""
+    """A thousand steps on grey 16x16 shapes, by the generator itself: so early its running average still holds much of
+    the first samples (mean errors of .20 were measured, where the generator had .09).
+
+    A game whose batch norm is broken has both losses near 0 together, mean errors of .5 and more, and a deviation near
+    0 (the sheet); a sound one wanders between .04 and .11 for 3,000 steps. The bound lies between."""
     config = experiments.get_config("dcgan")
     config.update(seed=seed, batch_size=64, steps=1000)
     config.data.update(name="shapes", channels=1, size=4096)
-    config.model.update(g_width=16, d_width=16, latent_size=32)
+    config.model.update(g_width=16, d_width=16, latent_size=32, half_life=0.0)
     config = datasets.resolve(config)
     (stage,) = contract.load(config)
     source = datasets.open(config.data)
@@ -205,7 +207,7 @@ def test_it_learns_shapes(seed):
     print("shapes", seed, loss_d, loss_g, error, spread, real_spread)
     assert 0.3 < loss_d < 1.386
     assert loss_g > 0.5
-    assert error < 0.08
+    assert error < 0.15
     assert spread > 0.65 * real_spread
 
 
