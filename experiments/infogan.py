@@ -12,8 +12,9 @@ Expect `monitor/info_categorical_0` to come near ln 10 = 2.30 nats, and each `mo
 On MNIST the paper reports that the categorical code is the digit in 95 % of the cases (section 7.2); it can also settle
 where two digits share a code, near 85 %.
 
-The networks of SVHN and CelebA are the appendix's as other implementations give them. Rendered faces and chairs are not public: bring a
-folder of grey images. Chairs have the appendix's codes; of its networks the layers that keep their size are left out.
+The networks of SVHN and CelebA are the appendix's as other implementations give them. Rendered faces and chairs are not
+public: bring a folder of grey images. Chairs have the appendix's codes; of its networks the layers that keep their size
+are left out.
 """
 
 from gan_jax import config as base
