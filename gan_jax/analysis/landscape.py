@@ -124,7 +124,7 @@ def picture(landscapes: Sequence[Landscape]) -> np.ndarray:
     canvas = FigureCanvasAgg(figure)
     for place, drawn in enumerate(landscapes, start=1):
         draw(figure.add_subplot(rows, columns, place), drawn)
-    figure.legend(handles=legend(), loc="outside lower center", ncols=3, frameon=False, fontsize="medium")
+    figure.legend(handles=legend(), loc="outside lower center", ncols=3, frameon=False)
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
@@ -168,8 +168,8 @@ def legend() -> list:
     from matplotlib.patches import Patch
 
     return [
-        Patch(color=DATA, alpha=0.7, label="density of the data"),
-        Line2D([], [], color="#21918c", label="level sets of the critic (yellow: data)"),
+        Patch(color=DATA, alpha=0.7, label="data"),
+        Line2D([], [], color="#21918c", label="critic, high in yellow"),
         Line2D([], [], color=SAMPLE, marker="o", linestyle="none", markersize=5, label="samples"),
     ]
 
