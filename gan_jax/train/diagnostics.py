@@ -150,7 +150,7 @@ COLLAPSED = 0.25  # of the data's distances: blurred or cautious samples keep .6
 MEMORISED = 0.15  # more of the training data is accepted than of what was held out; a sound critic has some .03
 DEVIATIONS = 4  # and so many standard deviations of that difference: the examples stay the same, so time averages none
 SPAN = 20  # lines in which swings are counted, those of the later half on their own: they must not be dying out
-SWING = 0.3  # of the accuracy, from one turn to the next: ten standard deviations of 256 examples
+SWING = 0.45  # of the accuracy, from one turn to the next: a sound game near its equilibrium may waver by .3
 SWINGS = 6  # in SPAN lines
 
 

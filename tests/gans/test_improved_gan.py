@@ -358,9 +358,9 @@ def compared(config, test, steps, seeds=range(3)):
 
 @pytest.mark.slow
 def test_unlabelled_digits_help(real_data):
-    """Two labelled digits of each class, 6,000 in all, at 14x14. The rule was set on digits of 8x8, where the
-    gain was .087 in the mean of four seeds: at least .04 in the mean, and no seed worse by more than .02. A wrong sign
-    of the unsupervised loss or of its term of samples leaves no gain."""
+    """Two labelled digits of each class, 6,000 in all, at 14x14. The rule was set on digits of 8x8, where the gain was
+    .087 in the mean of four seeds: at least .04 in the mean, and no seed worse by more than .02. A wrong sign of the
+    unsupervised loss or of its term of samples leaves no gain."""
     config = experiments.get_config("improved_gan", "default")
     path = str(real_data / "tensorflow_datasets")
     config.data = base.data(name="mnist", path=path, resolution=14, size=6_000, labels_per_class=2, workers=0)

@@ -296,7 +296,7 @@ def test_players_that_chase_each_other():
     growing = 0.5 + 0.4 * np.minimum(places / 40, 1) * np.sin(places)
     assert EARLY + SPAN < first(lines(60, accuracy_train=growing), "oscillation") < 50
     for other in (
-        0.5 + 0.1 * np.sin(places),  # too small to matter
+        0.5 + 0.2 * np.sin(places),  # too small: so far a clipped critic wavers at its equilibrium
         np.where(places < 30, 0.95, 0.5),  # a single move
         0.5 + 0.4 * np.sin(places / 8),  # a few slow ones
         0.5 + 0.4 * np.sin(places) * np.exp(-places / 12),  # dying out
@@ -402,11 +402,12 @@ def test_players_without_a_fixed_point_chase_each_other():
     assert any("oscillation" in names for names in told)
 
 
+@pytest.mark.slow
 def test_a_discriminator_of_few_examples_learns_them_by_heart():
-    """Data and samples are the same blob, but for 64 points that return and a discriminator with room for them."""
-    blob = {"size": 64, "options": {"kind": "ring", "radius": 1e-3, "std": 1.0}}
-    quick = base.optimizer("adam", 1e-2)
-    told = played(25, 150, data=blob, widths=(256, 256), d_optimizer=quick, g_optimizer=STILL)
+    """Data and samples are the same blob, but for 96 points that return and a discriminator with room for them: what it
+    accepts of them grows from .76 to .92 and more, of others it falls from .69 to .64, and twelve lines suffice."""
+    blob = {"size": 96, "options": {"kind": "ring", "radius": 1e-3, "std": 1.0}}
+    told = played(20, 150, data=blob, widths=(256, 256), d_optimizer=base.optimizer("adam", 4e-3), g_optimizer=STILL)
     assert "overfitting" in told[-1]
 
 
