@@ -40,6 +40,11 @@ def fan_average(scale: float, down: int = 1, up: int = 1) -> Initializer:
 glorot, boosted = fan_average(1.0), fan_average(2.0)
 
 
+def initialised(layer: Callable, kernel_init: Initializer) -> Callable:
+    """The layer with these kernels, whatever a network asks for: papers that share blocks differ in them."""
+    return lambda *args, **settings: layer(*args, **{**settings, "kernel_init": kernel_init})
+
+
 def same(x):
     return x
 

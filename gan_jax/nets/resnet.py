@@ -13,6 +13,7 @@ from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
 from gan_jax.errors import InputError
+from gan_jax.layers.attention import SelfAttention
 from gan_jax.layers.blocks import BottleneckBlock, FirstBlock, ResidualBlock, glorot
 from gan_jax.layers.conditional import concat_label
 from gan_jax.layers.conv import Conv
@@ -64,6 +65,7 @@ class Generator(nn.Module):
     norm: Callable = BatchNorm
     first_bias: bool = True  # of the first convolution of each block
     output_init: Initializer = glorot
+    attention: tuple[int, ...] = ()  # self-attention follows the blocks that make images of these heights
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -74,6 +76,8 @@ class Generator(nn.Module):
         h = start(z.astype(self.dtype)).reshape(-1, height, width, self.widths[0])
         for features in self.widths[1:]:
             h = block(features, dtype=self.dtype)(h, label, train=train)
+            if h.shape[1] in self.attention:
+                h = SelfAttention(self.conv, self.dtype)(h)
         h = nn.relu(self.norm(dtype=self.dtype)(h, train=train))
         h = self.conv(self.shape[-1], (3, 3), kernel_init=self.output_init, dtype=self.dtype)(h)
         return jnp.tanh(h.astype(jnp.float32))
@@ -129,8 +133,7 @@ class ProjectionHead(nn.Module):
 class Discriminator(nn.Module):
     """Images [B,H,W,C] (and labels [B,K], projected on what was pooled) to logits [B].
 
-    `widths` are the channels after each of the blocks; the stem is the first of them. The hidden channels of a block
-    are those that come in.
+    `widths` are the channels after each of the blocks; the stem is the first of them.
     """
 
     widths: tuple[int, ...] = (128, 128, 128, 128)
@@ -142,15 +145,23 @@ class Discriminator(nn.Module):
     first_bias: bool = True  # of the first convolution of each block
     pool: Callable = rectified_sum
     head_bias: bool = True
+    wide: bool = False  # hidden channels of a block are those that go out; else, those that come in
+    attention: tuple[int, ...] = ()  # self-attention follows the blocks that halve images to these heights
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x, label=None, *, train: bool):
         block = partial(ResidualBlock, conv=self.conv, norm=self.norm, first_bias=self.first_bias, dtype=self.dtype)
-        h = self.stem(self.widths[0], conv=self.conv, dtype=self.dtype)(x.astype(self.dtype))
-        for number, features in enumerate(self.widths[1:], start=1):
-            resample = "down" if number < self.down else "none"
-            h = block(features, resample=resample, hidden=h.shape[-1])(h, train=train)
+        h = x.astype(self.dtype)
+        for number, features in enumerate(self.widths):
+            height = h.shape[1]
+            if number == 0:
+                h = self.stem(features, conv=self.conv, dtype=self.dtype)(h)
+            else:
+                resample, hidden = "down" if number < self.down else "none", features if self.wide else h.shape[-1]
+                h = block(features, resample=resample, hidden=hidden)(h, train=train)
+            if h.shape[1] in self.attention and h.shape[1] < height:
+                h = SelfAttention(self.conv, self.dtype)(h)
         h = self.pool(h)
         self.sow("intermediates", "features", h)
         return ProjectionHead(self.dense, self.head_bias, name="head")(h, label)

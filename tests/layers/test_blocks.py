@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from gan_jax.layers.blocks import BottleneckBlock, FirstBlock, ResidualBlock, fan_average
+from gan_jax.layers.blocks import BottleneckBlock, FirstBlock, ResidualBlock, fan_average, initialised
 from gan_jax.layers.conv import Conv
 from gan_jax.layers.norm import BatchNorm, LayerNorm, Unchanged
 from gan_jax.layers.resample import average_pool, nearest
@@ -124,3 +124,12 @@ def test_initial_kernels():
         expected = np.sqrt(2 * scale / fans)
         assert float(kernel.std()) == pytest.approx(expected, rel=0.01)  # 204,800 entries: sd of this .1 %
         assert float(jnp.abs(kernel).max()) == pytest.approx(np.sqrt(3) * expected, rel=0.01)
+
+
+def test_a_paper_may_have_kernels_of_its_own():
+    conv = initialised(nn.Conv, nn.initializers.constant(2.0))
+    block = ResidualBlock(4, "up", conv=conv, norm=Unchanged)
+    params = jax.jit(lambda: block.init(jax.random.key(0), images(1, 2, 2, 3), train=True))()["params"]
+    kernels = {path[0].key: leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if leaf.ndim == 4}
+    assert set(kernels) == {"Conv_0", "Conv_1", "shortcut"}
+    assert all((kernel == 2.0).all() for kernel in kernels.values())

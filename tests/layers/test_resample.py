@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gan_jax.errors import InputError
-from gan_jax.layers.resample import average_pool, depth_to_space, every_other, nearest
+from gan_jax.layers.resample import average_pool, depth_to_space, every_other, max_pool, nearest
 
 
 def images(*shape):
@@ -25,10 +25,19 @@ def test_an_average_of_four():
     np.testing.assert_allclose(average_pool(nearest(x)), x, atol=1e-6)
 
 
+def test_the_largest_of_four():
+    x = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    np.testing.assert_array_equal(max_pool(x)[0, ..., 0], [[5, 7], [13, 15]])
+    np.testing.assert_array_equal(max_pool(-x)[0, ..., 0], [[0, -2], [-8, -10]])
+    np.testing.assert_array_equal(jax.grad(lambda x: max_pool(x).sum())(x)[0, ::2], jnp.zeros((2, 4, 1)))
+
+
 @pytest.mark.parametrize("shape", [(1, 3, 4, 1), (1, 4, 5, 1)])
 def test_odd_sides_are_refused(shape):
     with pytest.raises(InputError, match=f"{shape[1]} x {shape[2]}"):
         average_pool(images(*shape))
+    with pytest.raises(InputError, match=f"{shape[1]} x {shape[2]}"):
+        max_pool(images(*shape))
 
 
 def test_channels_become_pixels_row_by_row():
