@@ -5,6 +5,7 @@
     truncation   the same latents under several bounds, or drawn towards the mean, and how much variety is left
     neighbours   the training images nearest to samples, and whether samples are copies
     curves       the metrics of one run or of many; runs that differ in their seeds alone are a mean and a band
+    codes        a panel for each code of an InfoGAN, its values from left to right; whether they are the real classes
     landscape    points in the plane: samples over the data's density, and the critic's level sets, of one run or many
 
     python launch/analyse.py interpolate --workdir runs/x
@@ -13,6 +14,7 @@
     python launch/analyse.py truncation --workdir runs/x --bounds 0.5,1,inf
     python launch/analyse.py neighbours --workdir runs/x --neighbours 5
     python launch/analyse.py curves --workdir runs/a,runs/b --metrics loss/d,loss/g
+    python launch/analyse.py codes --workdir runs/x --number 5
     python launch/analyse.py landscape --workdir runs/a,runs/b
 
 Samples have the numbers that `launch/sample.py` gives them: 0 is the upper left one of its grid. Pictures go to
@@ -56,6 +58,7 @@ MEASURED = flags.DEFINE_integer("measured", 256, "truncation, neighbours: sample
 NEIGHBOURS = flags.DEFINE_integer("neighbours", 7, "neighbours: training images for each sample.", lower_bound=1)
 TRAINED = flags.DEFINE_integer("trained", 50_000, "neighbours: training images to search, at most.", lower_bound=1)
 TEST = flags.DEFINE_string("test", None, "neighbours: a folder or NPZ file of real images that were not trained on.")
+EXAMPLES = flags.DEFINE_integer("examples", None, "codes: held-out examples to recognise; all if not given.")
 METRICS = flags.DEFINE_list("metrics", None, "curves: which, as loss/d,fid; all if not given.")
 
 SHOWN = 2_000  # points of the background
@@ -181,6 +184,26 @@ def curves(verb: str) -> None:
     print(path)
 
 
+def codes(verb: str) -> None:
+    from gan_jax.analysis import codes as tool
+    from gan_jax.data import display
+    from gan_jax.metrics import populations
+
+    sampler, labels = opened()
+    sampler.check_latent()
+    path = destination(sampled(verb, sampler), "png")
+    write(display.save_png, path, tool.picture(tool.traverse(sampler, NUMBER.value, seed=SEED.value, labels=labels)))
+    try:
+        examples = populations.held_out(sampler.config.data, sampler.mesh, EXAMPLES.value)
+    except InputError:
+        examples = None  # this data has none
+    if examples and examples.labelled:
+        for name, found in tool.matched(sampler, examples).items():
+            partners = ", ".join(f"{code}: {label}" for code, label in enumerate(found.label))
+            print(f"{name} is the class of {found.accuracy:.1%} of {examples.count:,} held-out examples ({partners})")
+    print(path)
+
+
 def landscape(verb: str) -> None:
     from gan_jax.analysis import landscape as tool
     from gan_jax.analysis import sampler as sampling
@@ -289,6 +312,7 @@ VERBS = {
     "truncation": (truncation, OF_A_SAMPLER | {"number", "measured", "bounds", "psi"}),
     "neighbours": (neighbours, OF_A_SAMPLER | {"number", "truncation", "measured", "neighbours", "trained", "test"}),
     "curves": (curves, EVERYWHERE | {"metrics"}),
+    "codes": (codes, OF_A_SAMPLER | {"number", "examples"}),
     "landscape": (landscape, OF_A_SAMPLER),
 }
 flags.mark_flag_as_required("workdir")

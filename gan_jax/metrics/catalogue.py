@@ -131,7 +131,8 @@ def gan_train(evidence: Evidence) -> dict[str, float]:
     spreads |= {f"tstr_from_{count}": spread for count, spread in result.curve.items()}
     means = {name: spread.mean for name, spread in spreads.items() if spread is not None}
     stds = {f"{name}_std": spread.std for name, spread in spreads.items() if spread is not None}
-    return means | stds | {f"tstr_class_{k}": float(share) for k, share in enumerate(result.per_class)}
+    variety = {} if result.variety is None else {"class_variety": result.variety}
+    return means | stds | variety | {f"tstr_class_{k}": float(share) for k, share in enumerate(result.per_class)}
 
 
 def paired(evidence: Evidence) -> dict[str, float]:

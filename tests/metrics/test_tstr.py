@@ -6,7 +6,7 @@ import pytest
 from gan_jax.data.sources import TFDS
 from gan_jax.errors import InputError
 from gan_jax.metrics import classifier
-from gan_jax.metrics.tstr import train_on_synthetic
+from gan_jax.metrics.tstr import train_on_synthetic, within_classes
 
 SHORT = {"steps": 60, "batch_size": 32}
 
@@ -30,7 +30,7 @@ def test_the_real_set_as_synthetic_reproduces_trtr():
     assert result.gap == (0.0, 0.0)
     assert result.tstr.mean > 0.95
     assert result.per_class.mean() == pytest.approx(result.tstr.mean)  # the test set is balanced
-    assert (result.curve, result.labels) == ({}, "asked for")
+    assert (result.curve, result.labels, result.variety) == ({}, "asked for", 1.0)
     params = classifier.fit(*TRAIN, 4, **SHORT)
     alone = train_on_synthetic(TRAIN, TEST, TRAIN, 4, seeds=(0,), **SHORT)
     assert alone.trts == (classifier.accuracy(params, *TRAIN)[0], 0.0)  # copies: accuracy on the training set
@@ -57,8 +57,16 @@ def test_a_missing_class_is_seen_by_tstr_and_not_by_trts():
 def test_images_without_labels_are_labelled_by_the_classifier():
     result = train_on_synthetic(TRAIN, TEST, (TRAIN[0], None), 4, seeds=(0,), **SHORT)
     assert result.trts is None
+    assert result.variety is None
     assert result.labels == "real-data classifier"
     assert result.tstr.mean > 0.9
+
+
+def test_one_picture_of_each_class_has_no_variety():
+    """Whatever the classes differ by: the spread is that within them."""
+    templates = (TRAIN[0][:4].repeat(3, axis=0), TRAIN[1][:4].repeat(3))
+    assert within_classes(*templates) == 0.0
+    assert within_classes(np.array([[0], [100], [40], [240]], np.uint8), np.array([0, 1, 0, 1])) == (20 + 70) / 2
 
 
 @pytest.mark.parametrize(
