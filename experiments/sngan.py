@@ -65,12 +65,12 @@ def get_config(variant="default"):
         case "default":
             pass
         case "ring" | "grid" | "swiss_roll":
-            config.steps, config.batch_size, config.steps_per_call, config.preview = 4_000, 256, 50, 2_048
-            config.log_every, config.sample_every, config.save_every = 200, 500, 1_000
+            config.steps, config.batch_size, config.steps_per_call, config.preview = 2_000, 256, 25, 2_048
+            config.log_every, config.sample_every, config.save_every = 100, 250, 500
             config.data = base.data(name="gaussians", on_device=True, options=TOYS[variant])
             config.model.update(nets="mlp", g_widths=(128,) * 3, d_widths=(128,) * 3, d_plain=(), latent_size=2)
             config.model.update(loss="non_saturating", conditional=False, half_life=0.0)
-            settings(config.model, 1e-3, 0.5, 0.9, 1)
+            settings(config.model, 1e-3, 0.5, 0.9, 5)
         case "cifar10":
             plain(config, "c")
             config.data = base.data(name="cifar10", on_device=True)
