@@ -34,13 +34,13 @@ def number(text):
 @pytest.mark.parametrize("name", experiments.NAMES)
 def test_networks_and_state_are_those_of_the_training(name, capsys):
     rows = described(capsys, config(name), "--nocompile")
-    state = experiments.open_run(name).begin()
+    state = experiments.open_run(name).abstract()
     with program("describe") as describe:
         found = describe.networks(state)
     assert {"discriminator"} < {label for label, _ in found}
     for label, net in found:
         assert rows[label] == f"{sum(leaf.size for leaf in jax.tree.leaves(net.params)):,} parameters"
-    held = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+    held = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     np.testing.assert_allclose(number(rows["state"]), held, rtol=1e-3)
     assert "operations" not in rows
 

@@ -72,6 +72,7 @@ def test_a_batch_that_does_not_divide(tmp_path):
 FOLDER = ["--config", "experiments/dcgan.py:folder", "--config.steps=6", "--config.batch_size=4", "--config.preview=4"]
 
 
+@pytest.mark.processes
 def test_folders_that_cannot_be_used(tmp_path):
     (tmp_path / "empty").mkdir()
     mixed = pictures(tmp_path / "mixed", "RGB", "RGB", "L")
@@ -84,6 +85,7 @@ def test_folders_that_cannot_be_used(tmp_path):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.processes
 def test_grey_images_that_are_not_square(tmp_path):
     folder = pictures(tmp_path / "scans", *["L"] * 8, size=(24, 40))
     code, _, error = launch(
@@ -94,6 +96,7 @@ def test_grey_images_that_are_not_square(tmp_path):
         assert grid.width > grid.height
 
 
+@pytest.mark.processes
 def test_the_workdir_of_another_model_and_a_place_that_cannot_be_written(tmp_path):
     assert launch("--config", GAN, f"--workdir={tmp_path / 'run'}")[0] == 0
     before = sorted(path.stat().st_mtime_ns for path in (tmp_path / "run").rglob("*"))
@@ -104,6 +107,7 @@ def test_the_workdir_of_another_model_and_a_place_that_cannot_be_written(tmp_pat
     assert "cannot be written" in refused("--config", GAN, "--workdir=/proc/run")
 
 
+@pytest.mark.processes
 def test_a_full_disk(tmp_path):
     if not pathlib.Path("/dev/full").exists():
         pytest.skip("needs /dev/full")
@@ -111,6 +115,7 @@ def test_a_full_disk(tmp_path):
     assert "No space left" in refused("--config", GAN, f"--workdir={tmp_path}", status=1)
 
 
+@pytest.mark.processes
 def test_a_damaged_checkpoint_and_a_loss_that_is_no_number(tmp_path):
     six = ["--config", GAN, f"--workdir={tmp_path}"]
     assert launch(*six)[0] == 0

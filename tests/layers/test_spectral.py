@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from gan_jax.layers.spectral import SpectralConv, SpectralDense, unit
+from gan_jax.layers.spectral import SpectralConv, SpectralDense, first_singular_values, unit
 
 
 def diagonal(*values):
@@ -35,14 +35,30 @@ def test_the_first_singular_value_becomes_one(layer):
     x = jax.random.normal(jax.random.key(0), (2, 5, 5, 4))
     variables = layer.init(jax.random.key(1), x)
     kernel = variables["params"]["kernel"]
+    step = jax.jit(lambda variables: {**variables, **layer.apply(variables, x, mutable=["spectral"])[1]})
     for _ in range(200):
-        _, moved = layer.apply(variables, x, mutable=["spectral"])
-        variables = {**variables, **moved}
+        variables = step(variables)
     expected = np.linalg.svd(np.asarray(kernel).reshape(-1, 6), compute_uv=False)[0]
     u = variables["spectral"]["u"]
     assert float(jnp.linalg.norm(kernel.reshape(-1, 6) @ u)) == pytest.approx(expected, rel=1e-4)
     scaled = {**variables, "params": {**variables["params"], "kernel": 7.0 * kernel}}
     np.testing.assert_allclose(layer.apply(scaled, x), layer.apply(variables, x), atol=1e-5)  # blind to scale
+
+
+def test_first_singular_values_of_a_network():
+    """Of every layer, by its path; once a vector has settled, the value that linear algebra gives."""
+    network = nn.Sequential([SpectralConv(6, (3, 3)), SpectralDense(5)])
+    x = jax.random.normal(jax.random.key(0), (1, 4, 4, 3))
+    variables = jax.jit(network.init)(jax.random.key(1), x)
+    step = jax.jit(lambda variables: {**variables, **network.apply(variables, x, mutable=["spectral"])[1]})
+    for _ in range(200):
+        variables = step(variables)
+    found = first_singular_values(variables["params"], variables["spectral"])
+    assert set(found) == {("layers_0",), ("layers_1",)}
+    for (name,), value in found.items():
+        kernel = np.asarray(variables["params"][name]["kernel"])
+        expected = np.linalg.svd(kernel.reshape(-1, kernel.shape[-1]), compute_uv=False)[0]
+        assert float(value) == pytest.approx(expected, rel=1e-4)
 
 
 def test_a_dense_layer_does_not_stretch():
