@@ -228,19 +228,19 @@ def raw(state: PyTree) -> PyTree:
 
 
 def carry_over(old: PyTree, new: PyTree) -> PyTree:
-    """`new`, with every parameter leaf whose path and shape exist in `old`.
+    """`new`, with every parameter, and what moves with parameters, whose path and shape exist in `old`.
 
-    Optimiser states, statistics and the step stay those of `new`.
+    Optimiser states and the step stay those of `new`.
     """
 
-    def is_parameter(path):
-        return any(getattr(entry, "name", None) == "params" for entry in path)
+    def belongs_to_a_network(path):
+        return any(getattr(entry, "name", None) in ("params", "stats") for entry in path)
 
     known = {jax.tree_util.keystr(path): leaf for path, leaf in jax.tree_util.tree_leaves_with_path(old)}
 
     def choice(path, leaf):
         before = known.get(jax.tree_util.keystr(path))
-        keep = is_parameter(path) and before is not None and before.shape == leaf.shape
+        keep = belongs_to_a_network(path) and before is not None and before.shape == leaf.shape
         return before if keep else leaf
 
     return jax.tree_util.tree_map_with_path(choice, new)

@@ -96,6 +96,38 @@ def historical_averaging(weight: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
+class Restart(NamedTuple):
+    inner: PyTree
+    count: jax.Array
+
+
+def restarted(tx: optax.GradientTransformation, at: int) -> optax.GradientTransformation:
+    """The optimiser, which forgets everything before update `at`: where the game has changed, what it knew may be
+    wrong."""
+
+    def init(params):
+        return Restart(tx.init(params), jnp.zeros((), jnp.int32))
+
+    def update(grads, state, params=None):
+        fresh = tx.init(params)
+        inner = jax.tree.map(lambda new, old: jnp.where(state.count == at, new, old), fresh, state.inner)
+        updates, inner = tx.update(grads, inner, params)
+        return updates, Restart(inner, optax.safe_increment(state.count))
+
+    return optax.GradientTransformation(init, update)
+
+
+def ramp(rate: float, updates: float) -> optax.Schedule:
+    """Rises to `rate` in so many updates, as rate exp(-5 (1 - t)^2) (Laine and Aila, 2016, arXiv:1610.02242); 0 is at
+    once."""
+
+    def schedule(count):
+        t = jnp.minimum(count.astype(jnp.float32) / updates, 1.0) if updates else jnp.ones(())
+        return rate * jnp.exp(-5.0 * (1.0 - t) ** 2)
+
+    return schedule
+
+
 BY_NAME: dict[str, Callable] = {
     "adam": adam,
     "adam_inside_root": adam_inside_root,

@@ -217,6 +217,26 @@ def _clip(bound: float) -> Penalty:
     return dataclasses.replace(_penalty(0.0), project=partial(clip, bound=bound))
 
 
+def relative_slopes(weight: float, target: float) -> Penalty:
+    """`weight` times the gradient penalty at slopes that are measured in units of `target`: E (|gradient| / target -
+    1)^2, as in ProGAN's setting for CIFAR-10 (Karras et al., 2017, arXiv:1710.10196), where `target` is 750."""
+    return _penalty(
+        weight, wgan_gp=lambda e: wgan_gp(e.score, e.real, e.fake, e.rng, target=target) * (1.0 / target**2)
+    )
+
+
+def drifting(penalty: Penalty, weight: float) -> Penalty:
+    """The penalty, and `weight` times the mean square of the logits of reals, which keeps them near 0 (Karras et al.,
+    2017, arXiv:1710.10196, appendix A.1)."""
+
+    def cost(evidence, memory):
+        price, paid, memory = penalty.cost(evidence, memory)
+        drift = jnp.mean(evidence.real_logits.astype(jnp.float32) ** 2)
+        return price + weight * drift, paid | {"penalty/drift": drift}, memory
+
+    return dataclasses.replace(penalty, cost=cost)
+
+
 BY_NAME: dict[str, Callable[[float], Penalty]] = {  # each of its weight
     "none": lambda _: _penalty(0.0),
     "wgan_gp": lambda weight: _penalty(weight, wgan_gp=lambda e: wgan_gp(e.score, e.real, e.fake, e.rng)),

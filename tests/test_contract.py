@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 
 from gan_jax import config as base
 from gan_jax import contract
+from gan_jax.analysis import restore
 from gan_jax.data import datasets
 from gan_jax.train.checkpoint import Checkpoints
 from tests import experiments
@@ -147,7 +148,7 @@ def test_samples_look_like_the_data(run, trained, name):
         assert sample.shape[0] == run.config.preview
         assert np.isfinite(sample).all()
     if run.config.data.domain == "image":
-        assert samples.shape[1:] == base.example_shape(run.config.data)
+        assert samples.shape[1:] == base.example_shape(restore.stage_config(run.config, run.stage).data)
         assert samples.dtype == np.float32
         assert np.abs(samples).max() <= 1.0
         assert samples.std(axis=0).max() > 0.0, "all samples are one"

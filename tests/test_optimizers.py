@@ -109,3 +109,20 @@ def test_rates_fall_linearly_from_where_they_are_told():
 def test_unknown_name():
     with pytest.raises(InputError, match=r"config.model.g_optimizer.name.*Did you mean 'adam'"):
         optimizers.build(base.optimizer("adm", 1e-3), "g_optimizer")
+
+
+def test_a_restarted_optimizer_forgets():
+    """Momentum .9: 1, 1.9, 2.71 steps; from nothing again at update 3, and never after."""
+    tx = optimizers.restarted(optax.sgd(1.0, momentum=0.9), at=3)
+    np.testing.assert_allclose(run(tx, [-1.0] * 6, moved=False), [1.0, 1.9, 2.71, 1.0, 1.9, 2.71], rtol=1e-6)
+
+
+def test_a_ramp_begins_anew_with_its_optimizer():
+    """Half of the way up a rate is exp(-5 / 4) of itself."""
+    tx = optax.scale_by_schedule(optimizers.ramp(2.0, 4.0))
+    up = [2 * np.exp(-5 * (1 - t) ** 2) for t in (0.0, 0.25, 0.5, 0.75, 1.0, 1.0)]
+    np.testing.assert_allclose(run(tx, [1.0] * 6, moved=False), up, rtol=1e-5)
+    assert up[2] == pytest.approx(2 * 0.2865048)
+    again = run(optimizers.restarted(tx, at=2), [1.0] * 5, moved=False)
+    np.testing.assert_allclose(again, [*up[:2], *up[:3]], rtol=1e-5)
+    assert run(optax.scale_by_schedule(optimizers.ramp(2.0, 0.0)), [1.0, 1.0], moved=False) == [2.0, 2.0]

@@ -357,6 +357,26 @@ def test_lecam_remembers_from_round_to_round():
     np.testing.assert_allclose(cost, 0.3 * metrics["penalty/lecam"], rtol=1e-6)
 
 
+def test_slopes_in_units_of_a_target():
+    """A slope of 5: 10 (5 - 1)^2, and 10 (5 / 750 - 1)^2."""
+    evidence = Evidence({}, linear(5.0, REAL.shape[1:]), REAL, FAKE, jnp.zeros(6), jnp.zeros(6), RNG)
+    for target, expected in ((1.0, 160.0), (750.0, 9.867111)):
+        cost, paid, _ = penalties.relative_slopes(10.0, target).cost(evidence, ())
+        np.testing.assert_allclose(cost, expected, rtol=1e-5)
+        np.testing.assert_allclose(10.0 * paid["penalty/wgan_gp"], expected, rtol=1e-5)
+
+
+def test_a_drift_is_paid_on_top():
+    """Logits of reals of 2 at a weight of .001."""
+    penalty, fields = penalties.drifting(penalties.build("r1", 1.0), 1e-3), {"score": quadratic, "real": POINTS}
+    alone = price("r1", 1.0, **fields)[0]
+    blank = Evidence({}, quadratic, POINTS, FAKE, jnp.full(6, 2.0), jnp.zeros(6), RNG)
+    cost, paid, _ = penalty.cost(blank, ())
+    np.testing.assert_allclose(cost - alone, 0.004, atol=1e-6)
+    assert float(paid["penalty/drift"]) == 4.0
+    assert set(paid) == {"penalty/r1", "penalty/drift"}
+
+
 def test_unknown_name():
     with pytest.raises(InputError, match=r"penalty \(config\.model\.penalty\).*'wgangp'.*Did you mean 'wgan_gp'.*none"):
         penalties.build("wgangp", 10.0)

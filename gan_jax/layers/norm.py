@@ -5,6 +5,7 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype
+from jaxtyping import Array, Float
 
 
 class BatchNorm(nn.Module):
@@ -34,6 +35,33 @@ class BatchNorm(nn.Module):
         return normalised * of_class("gain", nn.initializers.ones) + of_class("bias", nn.initializers.zeros)
 
 
+class ConditionalBatchNorm(nn.Module):
+    """Batch norm of x [B, ..., C]; with a condition c [B, K] its gains are 1 + W c and its biases V c.
+
+    What is told may be anything: an embedding of the class, a part of the latent, both (Brock et al., 2018,
+    arXiv:1809.11096, section 3.1). `dense` makes W and V; they have no biases of their own.
+    """
+
+    dense: Callable = nn.Dense
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, condition=None, *, train: bool):
+        plain = condition is None
+        settings = {"momentum": self.momentum, "epsilon": self.epsilon, "dtype": self.dtype}
+        normalised = nn.BatchNorm(not train, use_scale=plain, use_bias=plain, **settings, name="statistics")(x)
+        if plain:
+            return normalised
+
+        def linear(name):
+            made = self.dense(x.shape[-1], use_bias=False, dtype=self.dtype, name=name)(condition)
+            return made.reshape(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
+
+        return normalised * (1.0 + linear("gain")) + linear("bias")
+
+
 class LayerNorm(nn.Module):
     """Each example of x [B, ..., C] normalised over all of its axes, then a gain and a bias for each channel.
 
@@ -59,6 +87,22 @@ class Unchanged(nn.Module):
 
     def __call__(self, x, condition=None, *, train: bool):
         return x
+
+
+def pixel_norm(x: Float[Array, "*shape channels"], epsilon: float = 1e-8) -> Float[Array, "*shape channels"]:
+    """Each feature vector with a mean square of 1 (Karras et al., 2017, arXiv:1710.10196, section 4.2)."""
+    h = x.astype(jnp.float32)
+    return (h / jnp.sqrt(jnp.mean(h**2, axis=-1, keepdims=True) + epsilon)).astype(x.dtype)
+
+
+def instance_norm(
+    x: Float[Array, "batch height width channels"], epsilon: float = 1e-8
+) -> Float[Array, "batch height width channels"]:
+    """Each channel of each example with mean 0 and variance 1 over its positions (Ulyanov et al., 2016,
+    arXiv:1607.08022)."""
+    h = x.astype(jnp.float32)
+    h = h - h.mean(axis=(1, 2), keepdims=True)
+    return (h / jnp.sqrt(jnp.mean(h**2, axis=(1, 2), keepdims=True) + epsilon)).astype(x.dtype)
 
 
 BY_NAME: dict[str, Callable] = {"batch": BatchNorm, "layer": LayerNorm, "none": Unchanged}

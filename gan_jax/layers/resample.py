@@ -56,6 +56,16 @@ def depth_to_space(x: Images) -> Float[Array, "batch h w features"]:
     return squares.reshape(batch, 2 * height, 2 * width, channels // 4)
 
 
+def space_to_depth(x: Images) -> Float[Array, "batch h w features"]:
+    """[B,2H,2W,C] to [B,H,W,4C]: the inverse of `depth_to_space`.
+
+    Raises:
+      InputError: if a side is odd.
+    """
+    squares = _squares(x).transpose(0, 1, 3, 2, 4, 5)
+    return squares.reshape(*squares.shape[:3], -1)
+
+
 def smooth(x: Images, taps: Sequence[float] = (1.0, 2.0, 1.0)) -> Images:
     """Each side filtered by an odd number of taps, which are divided by their sum; zeros surround the image.
 

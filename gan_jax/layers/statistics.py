@@ -21,14 +21,14 @@ def minibatch_stddev(
     arXiv:1710.10196, section 3).
 
     Args:
-      group: examples in a group, at most the batch; the batch must divide by it.
+      group: examples in a group, at most the batch, which must divide by it; 0 makes one group of all of them.
       neighbours: False takes examples B / group apart, as the authors' code does; True takes neighbours, which is the
         same on shuffled batches and needs no communication where a batch is split over devices.
 
     Raises:
       InputError: if the batch does not divide.
     """
-    size = min(group, x.shape[0])
+    size = min(group or x.shape[0], x.shape[0])
     if x.shape[0] % size:
         raise InputError(f"minibatch standard deviation: {x.shape[0]} examples do not divide into groups of {size}")
     groups = x.shape[0] // size

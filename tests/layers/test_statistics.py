@@ -113,3 +113,10 @@ def test_labels_are_appended():
 def test_groups_that_do_not_divide_the_batch():
     with pytest.raises(InputError, match="6 examples do not divide into groups of 4"):
         minibatch_stddev(jnp.zeros((6, 2, 2, 3)))
+
+
+def test_stddev_of_a_whole_batch():
+    """Maps of 0 to 7 have a variance of 21/4."""
+    x = jnp.broadcast_to(jnp.arange(8.0).reshape(8, 1, 1, 1), (8, 4, 4, 2))
+    for made in (minibatch_stddev(x, group=0), minibatch_stddev(x, group=100)):
+        np.testing.assert_allclose(made[..., 2], 5.25**0.5, rtol=1e-6)
