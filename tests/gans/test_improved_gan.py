@@ -120,7 +120,9 @@ def played():
     return game, state, batch, jax.jit(game.train_step)(state, batch, jax.random.key(1))
 
 
-@pytest.mark.parametrize(("variant", "shape"), [("smoke", (8, 8, 1)), ("cifar10", (16, 16, 3))])
+@pytest.mark.parametrize(
+    ("variant", "shape"), [("smoke", (8, 8, 1)), pytest.param("cifar10", (16, 16, 3), marks=pytest.mark.slow)]
+)
 def test_every_unit_starts_with_mean_0_and_deviation_1_on_the_first_batch(variant, shape):
     """With the same noise, layer after layer; the last ones with the deviation of the code."""
     small = {} if variant == "smoke" else {"g_widths": (8, 8, 8), "d_widths": (8, 8)}
@@ -281,10 +283,9 @@ class TestAverage:
 @pytest.mark.parametrize("changes", [{"g_norm": "virtual"}, {"d_statistics": "minibatch_discrimination"}])
 def test_the_tricks_can_be_played(changes):
     game, batch = load("smoke", **changes), batch_of((8, 8, 1), classes=2, rounds=2, size=16)
-    state = jax.jit(game.init)(jax.random.key(0), {name: leaf[0] for name, leaf in batch.items()})
-    after, metrics = jax.jit(game.train_step)(state, batch, jax.random.key(1))
-    assert all(np.isfinite(value) for value in metrics.values())
-    assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, after)
+    state = jax.eval_shape(game.init, jax.random.key(0), {name: leaf[0] for name, leaf in batch.items()})
+    after, _ = jax.eval_shape(game.train_step, state, batch, jax.random.key(1))
+    assert after == state
 
 
 def test_a_sample_does_not_depend_on_the_others(played):
