@@ -25,7 +25,7 @@ def data(**keys) -> ConfigDict:
         {
             "name": "",  # which dataset: a world, `folder`, or any that TFDS has prepared (gan_jax/data/datasets.py)
             "path": "",  # where it lies: the image folder; for TFDS its data_dir ("" is ~/tensorflow_datasets)
-            "split": "train",  # TFDS only
+            "split": "train",  # of TFDS, and of folders of pairs
             "resolution": None,  # height and width: an integer, or (H, W); None keeps the dataset's own
             "channels": None,  # 1 makes images grey, 3 makes them RGB; None keeps the dataset's own
             "crop": "none",  # how another aspect ratio is met: "none" stretches, "center" or "random" cut

@@ -95,12 +95,14 @@ def stage_config(config: ConfigDict, stage: Stage) -> ConfigDict:
 def example_spec(config: ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
     """Shape and dtype of a single example, from the resolved config of a stage alone.
 
-    The main array and the label, and the known example of a dataset with few labels; further fields of a world, which
-    only `config.data.options` can ask for, are absent.
+    The main array, the label, the source of a translation, and the known example of a dataset with few labels; further
+    fields of a world, which only `config.data.options` can ask for, are absent.
     """
     spec = {config.data.domain: jax.ShapeDtypeStruct(base.example_shape(config.data), jnp.float32)}
     spec |= {"label": jax.ShapeDtypeStruct((), jnp.int32)} if config.data.classes else {}
-    few = config.data.get("labels_per_class") is not None  # a run may be older than the key
+    source = config.data.get("source_shape")  # a run may be older than the key
+    spec |= {"a": jax.ShapeDtypeStruct(tuple(source), jnp.float32)} if source else {}
+    few = config.data.get("labels_per_class") is not None
     return spec | ({f"labelled_{name}": leaf for name, leaf in spec.items()} if few else {})
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from ml_collections import ConfigDict
 
-from gan_jax.data import sources, worlds
+from gan_jax.data import sources, translation, worlds
 from gan_jax.data.labels import FewLabels
 from gan_jax.data.transforms import CROPS, Fit
 from gan_jax.errors import InputError, choices, choose
@@ -15,7 +15,8 @@ from gan_jax.errors import InputError, choices, choose
 def open(section: ConfigDict):
     """The source that a data section describes (`sources.py` says what a source is).
 
-    `name` is a world, "folder", "memory" or a dataset of TFDS; see `config.data()` for the other keys.
+    `name` is a world, "folder", "pairs", "unpaired", "memory" or a dataset of TFDS; see `config.data()` for the other
+    keys.
 
     Raises:
       InputError: naming the key and what would be right.
@@ -31,15 +32,19 @@ def _open(section: ConfigDict):
         raise InputError(f"config.data.size={section.size} must be at least 1")
     if name in worlds.BY_NAME:
         return _world(section, worlds.BY_NAME[name])
-    if section.options:
-        raise InputError(f"config.data.options.{min(section.options)}: '{name}' has no options; only worlds have")
-    source = {"folder": _folder, "memory": _memory}.get(name, _tfds)(section)
-    if section.flip and source.domain != "image":
+    for option in section.options:
+        if name not in OPTIONS:
+            raise InputError(f"config.data.options.{option}: '{name}' has no options; only worlds have, and pairs")
+        choose(option, dict.fromkeys(OPTIONS[name]), f"option of '{name}' (config.data.options)")
+    source = FILES.get(name, _tfds)(section)
+    if section.flip and source.domain == "point":
         raise InputError(f"config.data.flip=True mirrors images, but '{name}' holds points")
     if section.size is None or section.size == len(source):
         return source
     if section.size > len(source):
         raise InputError(f"config.data.size={section.size}: '{name}' has only {len(source)} records")
+    if isinstance(source, translation.Unpaired):
+        return source.at_most(section.size)
     return sources.Subset(source, section.size)
 
 
@@ -47,7 +52,8 @@ def resolve(config: ConfigDict) -> ConfigDict:
     """A copy in which `config.data` says what the data really is, for networks to be built from.
 
     `resolution` becomes (H, W), None for points; `channels` the last dimension of the main array; new are `domain`,
-    `classes` (number of labels, 0 without), `examples` (number of records). Resolving again changes nothing.
+    `classes` (number of labels, 0 without), `examples` (number of records), and `source_shape`, the (H, W, C) of images
+    that are to be translated, None without. Resolving again changes nothing.
 
     Raises:
       InputError: if the data cannot be opened, or its first record cannot be read.
@@ -58,11 +64,12 @@ def resolve(config: ConfigDict) -> ConfigDict:
         raise InputError(f"config.data.options.fields: '{domain}' must be among them, got {choices(first)}")
     values = config.to_dict()
     values["data"] |= {
-        "resolution": first[domain].shape[1:3] if domain == "image" else None,
+        "resolution": first[domain].shape[1:3] if first[domain].ndim == 4 else None,
         "channels": first[domain].shape[-1],
         "domain": domain,
         "classes": len(source.classes) if "label" in first else 0,
         "examples": len(source),
+        "source_shape": first["a"].shape[1:] if domain == "b" else None,
     }
     resolved = ConfigDict(values)
     return resolved.lock() if config.is_locked else resolved
@@ -85,13 +92,22 @@ def _world(section: ConfigDict, world: Callable):
         options["resolution"] = resolution
     if section.size is not None:
         options["size"] = section.size
-    if "fields" not in options:  # labels, as other datasets have them, where there are any
+    if "fields" in known - set(options):  # labels, as other datasets have them, where there are any
         labelled = world(**options, fields=(world.domain, "label"))
         options["fields"] = labelled.fields if labelled.classes else (world.domain,)
     source = world(**options)
-    if source.domain != "image":
+    if source.domain == "point":
         return _points(section, source)
+    if source.domain == "b":
+        return _views(section, source)
     return source if section.channels is None else sources.Fitted(source, Fit(channels=section.channels))
+
+
+def _views(section: ConfigDict, source):
+    own = source.read(np.zeros(1, np.int64))["b"].shape[-1]
+    if section.channels not in (None, own):
+        raise InputError(f"config.data.channels={section.channels}: '{section.name}' has {own}; use None")
+    return source
 
 
 def _points(section: ConfigDict, source):
@@ -107,6 +123,14 @@ def _folder(section: ConfigDict) -> sources.Folder:
     if not section.path:
         raise InputError("config.data.path is empty; name the folder of images: --config.data.path=FOLDER")
     return sources.Folder(section.path, pair(section.resolution), section.channels, section.crop)
+
+
+def _translation(section: ConfigDict):
+    """The pairs, or the two collections, below a folder."""
+    make, options = getattr(translation, section.name), section.options
+    enlarged = pair(options.get("enlarged"), "options.enlarged")
+    direction, size = options.get("direction", "AtoB"), pair(section.resolution)
+    return make(section.path, section.split, direction, size, section.channels, section.crop, enlarged)
 
 
 def _memory(section: ConfigDict):
@@ -128,16 +152,20 @@ def _tfds(section: ConfigDict) -> sources.TFDS:
         pair(section.resolution),
         section.channels,
         section.crop,
-        known=(*worlds.BY_NAME, "folder", "memory"),
+        known=(*worlds.BY_NAME, *FILES),
     )
 
 
-def pair(resolution) -> tuple[int, int] | None:
+FILES = {"folder": _folder, "memory": _memory, "pairs": _translation, "unpaired": _translation}
+OPTIONS = dict.fromkeys(("pairs", "unpaired"), ("direction", "enlarged"))  # of `config.data.options`; worlds have more
+
+
+def pair(resolution, key: str = "resolution") -> tuple[int, int] | None:
     """(H, W) of what was written in a config: an integer, (H, W) or None."""
     if resolution is None:
         return None
     sizes = tuple(resolution) if isinstance(resolution, tuple | list) else (resolution,)
     sizes = sizes * 2 if len(sizes) == 1 else sizes
     if len(sizes) != 2 or any(not isinstance(size, int) or size < 1 for size in sizes):
-        raise InputError(f"config.data.resolution={resolution} must be a positive integer, or two: (height, width)")
+        raise InputError(f"config.data.{key}={resolution} must be a positive integer, or two: (height, width)")
     return sizes

@@ -26,16 +26,12 @@ def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
 
     One channel is grey, two are red and green, of more than three the first three are shown. NaN is drawn black.
     """
-    images = np.nan_to_num(np.asarray(images, np.float32), nan=-1.0, posinf=1.0, neginf=-1.0)
-    count, height, width, channels = images.shape
-    if channels == 1:
-        images = np.repeat(images, 3, axis=-1)
-    elif channels == 2:
-        images = np.concatenate([images, np.full_like(images[..., :1], -1.0)], axis=-1)
+    images = _coloured(images)
+    count, height, width, _ = images.shape
     columns = columns or math.ceil(math.sqrt(count))
     rows = -(-count // columns)
     scale = max(1, round(64 / max(height, width)))  # a digit of 28 pixels is hard to see on a screen
-    pixels = to_uint8(images[..., :3]).repeat(scale, axis=1).repeat(scale, axis=2)
+    pixels = to_uint8(images).repeat(scale, axis=1).repeat(scale, axis=2)
     height, width = height * scale + GAP, width * scale + GAP
     grid = np.full((rows * height + GAP, columns * width + GAP, 3), 255, np.uint8)
     for number, image in enumerate(pixels):
@@ -43,6 +39,17 @@ def image_grid(images: np.ndarray, columns: int | None = None) -> np.ndarray:
         top, left = row * height + GAP, column * width + GAP
         grid[top : top + image.shape[0], left : left + image.shape[1]] = image
     return grid
+
+
+def _coloured(images: np.ndarray) -> np.ndarray:
+    """Images of any number of channels as finite RGB."""
+    images = np.nan_to_num(np.asarray(images, np.float32), nan=-1.0, posinf=1.0, neginf=-1.0)
+    channels = images.shape[-1]
+    if channels == 1:
+        return np.repeat(images, 3, axis=-1)
+    if channels == 2:
+        return np.concatenate([images, np.full_like(images[..., :1], -1.0)], axis=-1)
+    return images[..., :3]
 
 
 def point_scatter(points: np.ndarray, real: np.ndarray | None = None, size: int = 512) -> np.ndarray:
@@ -126,7 +133,24 @@ def _point_picture(samples: np.ndarray, batch: Mapping[str, np.ndarray]) -> np.n
     return point_scatter(samples, batch.get("point"))
 
 
-BY_DOMAIN = {"image": _image_picture, "point": _point_picture}
+def _translation_picture(samples: np.ndarray | Mapping[str, np.ndarray], batch: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Rows of `a`, its translation and `b`; of translations both ways (samples `b` and `a`) that of `b` beside it."""
+    both = samples if isinstance(samples, Mapping) else {"b": samples}
+    shown = [batch.get("a"), both["b"], batch.get("b"), both.get("a")]
+    shown = [_coloured(images) for images in shown if images is not None]
+    count, columns = len(shown[0]), len(shown)
+    rows = math.ceil(math.sqrt(count * columns))
+    blocks = [
+        image_grid(
+            np.stack([images[first : first + rows] for images in shown], axis=1).reshape(-1, *shown[0].shape[1:]),
+            columns,
+        )
+        for first in range(0, count, rows)
+    ]
+    return join(blocks, axis=1, gap=6 * GAP)
+
+
+BY_DOMAIN = {"image": _image_picture, "point": _point_picture, "b": _translation_picture}
 
 
 def join(pictures: Sequence[np.ndarray], axis: int, gap: int = 0) -> np.ndarray:

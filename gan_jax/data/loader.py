@@ -1,10 +1,11 @@
 """Batches as a function of (seed, step): in what order records are read, and how they reach the devices.
 
 The stream of a seed is endless. Position p of it holds record `shuffled(p)`, mirrored if `coin(p)`; minibatch m holds
-positions m B to (m + 1) B - 1, and a step consumes `rounds` minibatches. Nothing depends on the number of processes or
-devices, and no state is saved: a resumed run asks for the next step. Grain runs the threads that read ahead. It does
-not shuffle: a call into its `shuffle` costs 6 to 10 microseconds a record, longer than a small network takes to train
-on one, while the permutation here is computed for whole arrays of positions.
+positions m B to (m + 1) B - 1, and a step consumes `rounds` minibatches. Of unpaired data (a source with `parts`) each
+part has a seed, and so an order, of its own. Nothing depends on the number of processes or devices, and no state is
+saved: a resumed run asks for the next step. Grain runs the threads that read ahead. It does not shuffle: a call into
+its `shuffle` costs 6 to 10 microseconds a record, longer than a small network takes to train on one, while the
+permutation here is computed for whole arrays of positions.
 """
 
 import contextlib
@@ -12,6 +13,7 @@ import math
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import NamedTuple
 
 import grain
 import jax
@@ -23,7 +25,7 @@ from gan_jax.data import datasets, transforms
 from gan_jax.errors import InputError
 
 ON_DEVICE_LIMIT = 4 * 2**30  # bytes; beyond it a dataset crowds out the network it trains
-SHUFFLE, MIRROR, CROP_DOWN, CROP_ACROSS, PREVIEW = range(5)  # streams of random bits
+SHUFFLE, MIRROR, CROP_DOWN, CROP_ACROSS, PREVIEW, PART = range(6)  # streams of random bits
 HALF_ROUNDS = 8  # of the permutation
 READ_AT_ONCE = 256  # records, when a whole dataset is read
 
@@ -80,6 +82,21 @@ def crop_places(seed: int, positions: np.ndarray) -> np.ndarray:
     return (np.stack(bits, axis=-1) >> np.uint64(11)) * 2.0**-53
 
 
+class Part(NamedTuple):
+    """A source that is read in an order of its own: all of the data, but for unpaired data."""
+
+    source: object
+    number: int
+    fields: tuple[str, ...]
+
+    def seed(self, seed: int) -> int:
+        return int(random_bits(seed, PART, np.array([self.number]))[0]) if self.number else seed
+
+    def key(self, name: str) -> str:
+        """The name of an array that belongs to this part alone."""
+        return f"{name}/{self.number}" if self.number else name
+
+
 class Loader:
     """The batches of one stage.
 
@@ -97,10 +114,14 @@ class Loader:
         self.section, self.seed, self.batch_size, self.rounds, self.mesh = section, seed, batch_size, rounds, mesh
         self.rows = parallel.local_rows(mesh, batch_size)
         self._axis = 1 if rounds == 1 else 2  # where the examples are: after the steps and the rounds
-        self._example = self.source.read(np.zeros(1, np.int64))
+        sources = getattr(self.source, "parts", (self.source,))
+        examples = [source.read(np.zeros(1, np.int64)) for source in sources]
+        self._parts = [Part(sources[k], k, tuple(example)) for k, example in enumerate(examples)]
+        self._example = {field: array for example in examples for field, array in example.items()}
         _check(section, self._example, len(self.source))
         self._table = None
-        self._finish = partial(_finish, images=frozenset(f for f, a in self._example.items() if _is_image(a)))
+        images = frozenset(f for f, a in self._example.items() if _is_image(a))
+        self._finish = partial(_finish, parts=self._parts, images=images)
         self._finish_call = jax.jit(self._finish, out_shardings=parallel.batch_sharding(mesh, self._axis))
 
     def calls(self, plan: Iterable[tuple[int, int]]) -> Iterator[dict[str, jax.Array]]:
@@ -158,12 +179,16 @@ class Loader:
         return self._read(self.seed, positions) | self._flips(positions)
 
     def _read(self, seed: int, positions: np.ndarray) -> dict[str, np.ndarray]:
-        records = shuffled(seed, positions, len(self.source))
-        where = [crop_places(seed, positions)] if self.section.crop == "random" else []
-        return self.source.read(records, *where)
+        batch = {}
+        for part in self._parts:
+            own = part.seed(seed)
+            where = [crop_places(own, positions)] if self.section.crop == "random" else []
+            batch |= part.source.read(shuffled(own, positions, len(part.source)), *where)
+        return batch
 
     def _flips(self, positions: np.ndarray) -> dict[str, np.ndarray]:
-        return {"mirror": coin(self.seed, positions)} if self.section.flip else {}
+        parts = self._parts if self.section.flip else []
+        return {part.key("mirror"): coin(part.seed(self.seed), positions) for part in parts}
 
     def _read_ahead(self, plan: list[tuple[int, int]]) -> Iterator[dict[str, np.ndarray]]:
         """The local part of every call, read minibatch by minibatch in threads."""
@@ -189,34 +214,42 @@ class Loader:
             lead = (steps, self.rounds) if self.rounds > 1 else (steps,)
             minibatches = step * self.rounds + np.arange(math.prod(lead)).reshape(*lead, 1)
             positions = minibatches * self.batch_size + self.rows
-            records = shuffled(self.seed, positions, len(self.source)).astype(np.int32)
-            yield {"record": records} | self._flips(positions)
+            records = {
+                part.key("record"): shuffled(part.seed(self.seed), positions, len(part.source)).astype(np.int32)
+                for part in self._parts
+            }
+            yield records | self._flips(positions)
 
     def _upload(self) -> dict[str, jax.Array]:
         """The whole dataset, on every device."""
-        records = np.arange(len(self.source))
-        pieces = [records[i : i + READ_AT_ONCE] for i in range(0, len(records), READ_AT_ONCE)]
-        with ThreadPoolExecutor(max(1, self.section.workers)) as pool:
-            read = list(pool.map(self.source.read, pieces))
-        return {field: self._everywhere(np.concatenate([piece[field] for piece in read])) for field in read[0]}
+        table = {}
+        for part in self._parts:
+            records = np.arange(len(part.source))
+            pieces = [records[i : i + READ_AT_ONCE] for i in range(0, len(records), READ_AT_ONCE)]
+            with ThreadPoolExecutor(max(1, self.section.workers)) as pool:
+                read = list(pool.map(part.source.read, pieces))
+            table |= {f: self._everywhere(np.concatenate([piece[f] for piece in read])) for f in part.fields}
+        return table
 
     def _everywhere(self, array: np.ndarray) -> jax.Array:
         with jax.transfer_guard_host_to_device("allow"):
             return jax.make_array_from_callback(array.shape, parallel.replicated(self.mesh), lambda i: array[i])
 
 
-def _finish(batch: dict, table: dict | None, *, images: frozenset[str]) -> dict:
+def _finish(batch: dict, table: dict | None, *, parts: list[Part], images: frozenset[str]) -> dict:
     """On the device: looks records up in the table, if there is one; turns images to floats and mirrors them."""
-    batch = dict(batch)
-    mask = batch.pop("mirror", None)
-    if table is not None:
-        records = batch.pop("record")
-        batch |= {field: array.at[records].get(mode="promise_in_bounds") for field, array in table.items()}
-    for field in images:
-        batch[field] = transforms.to_float(batch[field])
-        if mask is not None:
-            batch[field] = transforms.mirror(batch[field], mask)
-    return batch
+    finished = {}
+    for part in parts:
+        mask = batch.get(part.key("mirror"))
+        for field in part.fields:
+            array = batch[field] if table is None else table[field]
+            if table is not None:
+                array = array.at[batch[part.key("record")]].get(mode="promise_in_bounds")
+            if field in images:
+                array = transforms.to_float(array)
+                array = array if mask is None else transforms.mirror(array, mask)
+            finished[field] = array
+    return finished
 
 
 def _is_image(array: np.ndarray) -> bool:

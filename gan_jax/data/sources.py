@@ -2,7 +2,7 @@
 
 What the rest of the library asks of a source, and what the worlds of `data/worlds/` offer too:
 
-    domain       "image" or "point": the key of the main array
+    domain       "image" or "point": the key of the main array; "b" of images to translate `a` into (translation.py)
     classes      names of the labels, () if there are none
     resolution   (H, W), and channels; None for points
     len(source)  number of records
@@ -93,7 +93,14 @@ class Folder:
 
     domain = "image"
 
-    def __init__(self, path, resolution: tuple[int, int] | None = None, channels: int | None = None, crop="none"):
+    def __init__(
+        self,
+        path,
+        resolution: tuple[int, int] | None = None,
+        channels: int | None = None,
+        crop: str = "none",
+        enlarged: tuple[int, int] | None = None,
+    ):
         self.path = os.path.expanduser(path)
         self.files = _images_below(self.path)
         tops = [os.path.relpath(file, self.path).split(os.sep)[:-1][:1] for file in self.files]
@@ -110,7 +117,7 @@ class Folder:
             found = self._scan(resolution is None, channels is None)
             resolution, channels = resolution or found[0], channels or found[1]
         self.resolution, self.channels = resolution, channels
-        self._fit = Fit(resolution, channels, crop)
+        self._fit = Fit(resolution, channels, crop, enlarged)
 
     def _scan(self, sizes: bool, channels: bool) -> tuple[tuple[int, int], int]:
         with ThreadPoolExecutor(16) as pool:
@@ -136,7 +143,7 @@ class Folder:
 
     def read(self, indices: np.ndarray, where: np.ndarray | None = None) -> dict[str, np.ndarray]:
         files = [self.files[i] for i in indices]
-        batch = {"image": _stack([decode(file, file) for file in files], self._fit, where)}
+        batch = {"image": fitted([decode(file, file) for file in files], self._fit, where)}
         return batch | {"label": self._labels[indices]} if self.classes else batch
 
 
@@ -156,7 +163,8 @@ def _images_below(path: str) -> list[str]:
     return sorted(found)
 
 
-def _stack(images: list[np.ndarray], fit: Fit, where: np.ndarray | None) -> np.ndarray:
+def fitted(images: list[np.ndarray], fit: Fit, where: np.ndarray | None) -> np.ndarray:
+    """uint8 [n,H,W,C] of so many images of any size; `where` [n,2] tells random crops their places."""
     where = [CENTRE] * len(images) if where is None else where
     return np.stack([fit(image, place) for image, place in zip(images, where, strict=True)])
 
@@ -214,7 +222,7 @@ class TFDS:
             decode(io.BytesIO(record[self._image]), f"{self.name}/{self.split}, record {i}")
             for i, record in zip(indices, records, strict=True)
         ]
-        batch = {"image": _stack(images, self._fit, where)}
+        batch = {"image": fitted(images, self._fit, where)}
         return batch | {"label": np.array([r[self._label] for r in records], np.int32)} if self._label else batch
 
 
@@ -357,7 +365,7 @@ class Fitted:
 
     def read(self, indices: np.ndarray, where: np.ndarray | None = None) -> dict[str, np.ndarray]:
         batch = self.source.read(indices)
-        return batch | {"image": _stack(list(batch["image"]), self.fit, where)}
+        return batch | {"image": fitted(list(batch["image"]), self.fit, where)}
 
 
 @dataclasses.dataclass(frozen=True)

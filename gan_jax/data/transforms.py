@@ -23,19 +23,24 @@ class Fit:
 
     crop: how another aspect ratio is met. `none` stretches; `center` and `random` cut the largest window of the right
     aspect, the latter where it is told to.
+    enlarged: a larger size (H, W) that images are stretched to, from which `random` cuts windows without another
+    resize; without `random` they are stretched to `resolution`.
     """
 
     resolution: tuple[int, int] | None = None
     channels: int | None = None
     crop: str = "none"
+    enlarged: tuple[int, int] | None = None
 
     def __call__(self, image: np.ndarray, where: tuple[float, float] | np.ndarray = CENTRE) -> np.ndarray:
         """`image` uint8 [h,w,c] to uint8 [H,W,C]. `where`: place of the window, (down, across) in [0, 1)."""
         if self.channels is not None:
             image = to_channels(image, self.channels)
+        if self.enlarged is not None and self.crop == "random":
+            return resize(image, self.enlarged)[_cut(self.enlarged, self.resolution, where)]
         if self.resolution is None or image.shape[:2] == self.resolution:
             return image
-        if self.crop != "none":
+        if self.crop != "none" and self.enlarged is None:
             image = image[window(image.shape[:2], self.resolution, where if self.crop == "random" else CENTRE)]
         return resize(image, self.resolution)
 
@@ -44,6 +49,11 @@ def window(size: tuple[int, int], resolution: tuple[int, int], where=CENTRE) -> 
     """The rows and columns of the largest window in an image of `size` that has the aspect of `resolution`."""
     (h, w), (height, width) = size, resolution
     inner = (max(1, min(h, round(w * height / width))), max(1, min(w, round(h * width / height))))
+    return _cut(size, inner, where)
+
+
+def _cut(size: tuple[int, int], inner: tuple[int, int], where) -> tuple[slice, slice]:
+    """The rows and columns of a window of size `inner` at the place `where`."""
     starts = [int(place * (outer - part + 1)) for place, outer, part in zip(where, size, inner, strict=True)]
     return tuple(slice(start, start + part) for start, part in zip(starts, inner, strict=True))
 

@@ -70,9 +70,12 @@ def generated(sampler: Sampler, count: int, seed: int = 0, truncation: float | N
     return Population(source, count, sampler.shape, classes, classes > 0, sampler.mesh, batches)
 
 
-def real(section: ConfigDict, mesh: jax.sharding.Mesh, count: int | None = None) -> Population:
+def real(
+    section: ConfigDict, mesh: jax.sharding.Mesh, count: int | None = None, field: str | None = None
+) -> Population:
     """The records of a data section, `count` of them evenly spaced or all; never mirrored, cut at the centre, and with
-    their labels, also those that a semi-supervised game was not shown.
+    their labels, also those that a semi-supervised game was not shown. `field` is the array to look at, as "a" of
+    pairs; the main one if not given.
 
     Raises:
       InputError: if the data cannot be opened, or there are fewer.
@@ -86,10 +89,10 @@ def real(section: ConfigDict, mesh: jax.sharding.Mesh, count: int | None = None)
     if count is not None and count < len(data):
         section.size = count
         data = datasets.open(section)
-    first = data.read(np.zeros(1, np.int64))
-    shape = first[data.domain].shape[1:]
+    first, field = data.read(np.zeros(1, np.int64)), field or data.domain
+    shape = first[field].shape[1:]
     labelled = "label" in first and len(data.classes) > 0
-    fields = (data.domain, "label") if labelled else (data.domain,)
+    fields = (field, "label") if labelled else (field,)
 
     def batches(batch_size: int) -> Batches:
         rows = parallel.local_rows(mesh, batch_size)
@@ -98,7 +101,7 @@ def real(section: ConfigDict, mesh: jax.sharding.Mesh, count: int | None = None)
         for start, local in zip(starts, _read_ahead(data.read, records, section.workers), strict=True):
             batch = {name: parallel.global_array(local[name], rows, mesh, batch_size) for name in fields}
             labels = parallel.fetch(batch["label"]) if labelled else np.zeros(batch_size, np.int32)
-            yield batch[data.domain], labels, min(batch_size, len(data) - start)
+            yield batch[field], labels, min(batch_size, len(data) - start)
 
     return Population(
         source=_describe(section, shape),
@@ -112,7 +115,9 @@ def real(section: ConfigDict, mesh: jax.sharding.Mesh, count: int | None = None)
     )
 
 
-def held_out(section: ConfigDict, mesh: jax.sharding.Mesh, count: int | None = None) -> Population:
+def held_out(
+    section: ConfigDict, mesh: jax.sharding.Mesh, count: int | None = None, field: str | None = None
+) -> Population:
     """Real examples that the data section does not hold: the test split, or a world drawn from another seed.
 
     Raises:
@@ -125,7 +130,7 @@ def held_out(section: ConfigDict, mesh: jax.sharding.Mesh, count: int | None = N
         section.split, section.size = HELD_OUT[section.split.partition("[")[0]], None
     else:
         raise InputError(f"'{section.name}' has no examples that were held out; name a folder of them with --test")
-    return real(section, mesh, count)
+    return real(section, mesh, count, field)
 
 
 def folder(
@@ -159,9 +164,9 @@ def _read_ahead(read: Callable, records: list[np.ndarray], workers: int) -> Iter
 
 def _describe(section: ConfigDict, shape: tuple[int, ...]) -> str:
     """What a data section is, without where it lies."""
-    path = pathlib.Path(section.path).name if section.name in ("folder", "memory") else ""
+    path = pathlib.Path(section.path).name if section.name in datasets.FILES else ""
     options = [f"{key}={value}" for key, value in sorted(section.options.items())]
-    split = "" if section.name in worlds.BY_NAME or path else section.split
+    split = "" if section.name in (*worlds.BY_NAME, "folder", "memory") else section.split
     words = [section.name, path, split, *options, "x".join(map(str, shape)), f"crop {section.crop}"]
     return " ".join(word for word in words if word)
 

@@ -87,22 +87,27 @@ def fixed_batches(section: ConfigDict, count: int, mesh: jax.sharding.Mesh) -> d
 
     Batches may be filled up to what the devices can share.
     """
-    found = {"train": populations.real(section, mesh, count)}
+    fields = (section.domain, "a") if section.get("source_shape") else (section.domain,)
+
+    def read(opened: Callable) -> tuple[tuple[int, ...], dict[str, jax.Array]]:
+        """The shape of the main array, and a batch."""
+        found = {field: opened(section, mesh, count, field) for field in fields}
+        main, batch = found[section.domain], {}
+        for field, population in found.items():
+            batch[field], labels, _ = next(iter(population.batches(population.whole(count))))
+        return main.shape, batch | (parallel.replicate({"label": labels}, mesh) if main.labelled else {})
+
+    shape, batch = read(populations.real)
+    batches = {"train": batch}
     with contextlib.suppress(InputError):  # the dataset has none, or too few
-        found["held_out"] = populations.held_out(section, mesh, count)
-    shape, batches = found["train"].shape, {}
-    for name, population in found.items():
-        if population.shape == shape:
-            examples, labels, _ = next(iter(population.batches(population.whole(count))))
-            told = parallel.replicate({"label": labels}, mesh) if population.labelled else {}
-            batches[name] = {population.domain: examples, **told}
+        other, batch = read(populations.held_out)
+        batches |= {"held_out": batch} if other == shape else {}
     return batches
 
 
 def look(gan: GAN, state: PyTree, batches: PyTree, domain: str, count: int, key: Key) -> dict[str, jax.Array]:
     """The scores [count] of examples and samples, and the ratio of their distances."""
-    convert = transforms.to_float if domain == "image" else (lambda points: points)
-    batches = {name: {**batch, domain: convert(batch[domain])} for name, batch in batches.items()}
+    batches = jax.tree.map(lambda array: transforms.to_float(array) if array.dtype == jnp.uint8 else array, batches)
     real = batches["train"]
     samples = gan.sample(contract.raw(state), real, jax.random.fold_in(key, DIAGNOSE))
     seen = {}

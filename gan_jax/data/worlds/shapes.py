@@ -80,12 +80,13 @@ CLASSES = tuple(SHAPES)
 class Shapes:
     """One shape in a picture; record i is a pure function of (seed, i).
 
-    only: names of CLASSES to draw; () draws all. Two worlds of one seed and other classes hold the same colours and
-    places, two of other seeds are unpaired. Fields: `image` uint8 [n,H,W,3]; `label` int32 [n] in `classes`;
-    `colour` int32 [n] in COLOURS; `background` int32 [n] in BACKGROUNDS; `centre` float32 [n,2], (y, x) in [0,1];
-    `radius` float32 [n], of the shorter side; `angle` float32 [n], radians clockwise; `mask` uint8 [n,H,W], 0 for the
-    background, else 1 + label; `edges` uint8 [n,H,W,1], the contour drawn dark on white; `caption` [n], text.
-    InputError: unknown class or field, resolution below 4.
+    only, colours, backgrounds: names of CLASSES, COLOURS, BACKGROUNDS to draw; () draws all. Two worlds of one seed and
+    other classes hold the same colours and places, two of other seeds are unpaired. Fields: `image` uint8 [n,H,W,3];
+    `label` int32 [n] in `classes`; `colour` int32 [n] in COLOURS; `background` int32 [n] in BACKGROUNDS; `centre`
+    float32 [n,2], (y, x) in [0,1]; `radius` float32 [n], of the shorter side; `angle` float32 [n], radians clockwise;
+    `mask` uint8 [n,H,W], 0 for the background, else 1 + label; `edges` uint8 [n,H,W,1], the contour drawn dark on
+    white; `caption` [n], text.
+    InputError: unknown class, colour, background or field, resolution below 4.
     """
 
     resolution: tuple[int, int] = (32, 32)
@@ -93,13 +94,16 @@ class Shapes:
     size: int = 100_000
     fields: tuple[str, ...] = ("image",)
     only: tuple[str, ...] = ()
+    colours: tuple[str, ...] = ()
+    backgrounds: tuple[str, ...] = ()
     domain: ClassVar[str] = "image"
     channels: ClassVar[int] = 3
 
     def __post_init__(self):
         draw.check(self.fields, FIELDS, self.resolution)
-        for name in self.only:
-            choose(name, SHAPES, "class of shapes (config.data.options.only)")
+        for option, known in (("only", CLASSES), ("colours", COLOURS), ("backgrounds", BACKGROUNDS)):
+            for name in getattr(self, option):
+                choose(name, dict.fromkeys(known), f"name for shapes (config.data.options.{option})")
 
     def __len__(self) -> int:
         return self.size
@@ -121,8 +125,9 @@ class Shapes:
         names = ("shape", "colour", "background", "radius", "angle", "y", "x", "tint/red", "tint/green", "tint/blue")
         drawn = dict(zip(names, draw.uniform(self.seed, indices, *names), strict=True))
 
-        def pick(name, choices):
-            return (drawn[name] * len(choices)).astype(np.int32)
+        def pick(name, known, chosen=()):
+            places = np.array([known.index(one) for one in chosen or known], np.int32)
+            return places[(drawn[name] * len(places)).astype(np.int32)]
 
         radius = 0.16 + 0.16 * drawn["radius"]
         room = 0.94 - 2 * radius  # the shape and its shadow stay inside the picture
@@ -130,8 +135,8 @@ class Shapes:
         tint = 0.12 * (np.stack([drawn["tint/red"], drawn["tint/green"], drawn["tint/blue"]]) - 0.5)
         return {
             "label": pick("shape", self.classes),
-            "colour": pick("colour", COLOURS),
-            "background": pick("background", BACKGROUNDS),
+            "colour": pick("colour", COLOURS, self.colours),
+            "background": pick("background", BACKGROUNDS, self.backgrounds),
             "centre": centre.T.astype(np.float32),
             "radius": radius.astype(np.float32),
             "angle": (0.8 * (drawn["angle"] - 0.5)).astype(np.float32),
