@@ -79,6 +79,14 @@ class LatentGAN(GAN, Protocol):
 
 
 @runtime_checkable
+class Styled(LatentGAN, Protocol):
+    """A GAN whose latents become styles, `w` [B, L, D], one for each layer, from which `generate` makes images too."""
+
+    def styles(self, state: PyTree, latents: PyTree, batch: Batch, psi: float | Array) -> PyTree:
+        """The latents with `w` in the place of `z`: a share `psi` of the way from the mean style; 1 is all of it."""
+
+
+@runtime_checkable
 class Judge(GAN, Protocol):
     """A GAN whose critic gives an opinion of single examples, which diagnostics and pictures ask for."""
 
@@ -204,7 +212,7 @@ def mean(metrics: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: leaf.mean(axis=0), metrics)
 
 
-def ema(average: Net, net: Net, decay: float) -> Net:
+def ema(average: Net, net: Net, decay: float | Array) -> Net:
     """`decay * average + (1 - decay) * net` over parameters and statistics. A decay of 0 is a copy of `net`."""
 
     def mix(old, new):

@@ -108,8 +108,13 @@ def unconditional(batch: Batch) -> tuple:
 
 
 def by_label(classes: int) -> Callable[[Batch], tuple]:
-    """Both players are told the class, one-hot [B, classes]."""
-    return lambda batch: (jax.nn.one_hot(batch["label"], classes),)
+    """Both players are told the class, one-hot [B, classes]. A label of that shape, as a mixture, is told as it is."""
+
+    def told(batch: Batch) -> tuple:
+        label = batch["label"]
+        return (label if label.ndim == 2 else jax.nn.one_hot(label, classes),)
+
+    return told
 
 
 @struct.dataclass
@@ -231,10 +236,10 @@ class TwoPlayerGame:
         average = ema(state.average, g, self.decay)
         return state.replace(step=state.step + 1, g=g, d=d, average=average, memory=memory)
 
-    def latents(self, rng: Key, batch: Batch) -> jax.Array:
+    def latents(self, rng: Key, batch: Batch) -> PyTree:
         return self.latent(rng, count(batch), self.latent_size)
 
-    def generate(self, state: GameState, latents: jax.Array, batch: Batch) -> jax.Array:
+    def generate(self, state: GameState, latents: PyTree, batch: Batch) -> jax.Array:
         return apply(self.generator, state.average, latents, *self.conditions(batch), train=False)[0]
 
     def sample(self, state: GameState, batch: Batch, rng: Key) -> jax.Array:

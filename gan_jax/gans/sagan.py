@@ -60,17 +60,17 @@ def stages(config) -> tuple[Stage, ...]:
       InputError: for data that these networks cannot make or halve, or attention at a size that they do not have.
     """
     model, shape, dtype = config.model, base.example_shape(config.data), jnp.dtype(config.dtype)
-    check(config, shape)
+    check(config, shape, len(model.d_widths))
     game = two_player(config, generator(shape, model, dtype), discriminator(model, dtype))
     return (Stage("adversarial", game, config.steps, config.batch_size),)
 
 
-def check(config, shape: tuple[int, ...]) -> None:
-    """Refuses what the two networks cannot be built for."""
+def check(config, shape: tuple[int, ...], halvings: int) -> None:
+    """Refuses what the two networks cannot be built for; the discriminator halves the sides so many times."""
     model = config.model
     if config.data.domain != "image":
         raise InputError(f"'{config.gan}' makes images, and dataset '{config.data.name}' holds {config.data.domain}s")
-    doublings, halvings = len(model.g_widths) - 1, len(model.d_widths)
+    doublings = len(model.g_widths) - 1
     height, _ = resnet.base(shape, doublings)
     if any(side % 2**halvings for side in shape[:2]):
         raise InputError(

@@ -138,3 +138,38 @@ class BottleneckBlock(nn.Module):
             "up": (same, depth_to_space, 4 * self.features, glorot),
         }[self.resample]
         return after(self.conv(features, (1, 1), kernel_init=kernel_init, dtype=self.dtype, name="shortcut")(before(x)))
+
+
+class DeepBlock(nn.Module):
+    """x [B,H,W,C] to [B,h,w,features]: convolutions of 1x1, 3x3, 3x3 and 1x1, a norm and a rectifier before each.
+
+    The inner ones have a quarter of the channels of the wider end. Sides are doubled before the second convolution
+    ("up") or halved before the last ("down"). The shortcut keeps x: surplus channels are dropped, and those that lack
+    are made by a 1x1 convolution of it (BigGAN-deep; Brock et al., 2018, arXiv:1809.11096, appendix B).
+    """
+
+    features: int
+    resample: str = "none"
+    conv: Callable = nn.Conv
+    norm: Callable = BatchNorm
+    dtype: Dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x, condition=None, *, train: bool):
+        conv, norm = partial(self.conv, dtype=self.dtype), partial(self.norm, dtype=self.dtype)
+        double = nearest if self.resample == "up" else same
+        halve = average_pool if self.resample == "down" else same
+        hidden = max(x.shape[-1], self.features, 4) // 4
+
+        def rectified(h):
+            return nn.relu(norm()(h, condition, train=train))
+
+        h = conv(hidden, (1, 1))(rectified(x))
+        h = conv(hidden, (3, 3))(double(rectified(h)))
+        h = conv(hidden, (3, 3))(rectified(h))
+        h = conv(self.features, (1, 1))(halve(rectified(h)))
+        x = double(halve(x[..., : self.features]))
+        lacking = self.features - x.shape[-1]
+        if lacking:
+            x = jnp.concatenate([x, conv(lacking, (1, 1), name="shortcut")(x)], axis=-1)
+        return x + h

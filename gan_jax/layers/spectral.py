@@ -5,6 +5,9 @@ be given either. The vector of the power iteration lives in a collection of its 
 a caller lets that collection change: once a round, however often the network is called.
 """
 
+from functools import reduce
+
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
@@ -36,6 +39,22 @@ def normalised(module: nn.Module, kernel, iterations: int = 1):
     if module.is_mutable_collection("spectral") and not module.is_initializing():
         stored.value = u
     return kernel / (v @ matrix @ u).astype(kernel.dtype)
+
+
+def first_singular_values(params, vectors) -> dict[tuple[str, ...], jax.Array]:
+    """{path of a layer: |W u|, float32 []}: the largest singular value of each normalised kernel, before it is divided.
+
+    Args:
+      params, vectors: of a network, the parameters and the collection "spectral".
+    """
+
+    def value(path):
+        kernel = reduce(lambda tree, name: tree[name], path, params)["kernel"].astype(jnp.float32)
+        u = reduce(lambda tree, name: tree[name], path, vectors)["u"]
+        return jnp.linalg.norm(kernel.reshape(-1, kernel.shape[-1]) @ unit(u))
+
+    paths = [tuple(entry.key for entry in path[:-1]) for path, _ in jax.tree_util.tree_leaves_with_path(vectors)]
+    return {path: value(path) for path in paths}
 
 
 class SpectralDense(nn.Module):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from gan_jax.layers.blocks import BottleneckBlock, FirstBlock, ResidualBlock, fan_average, initialised
+from gan_jax.layers.blocks import BottleneckBlock, DeepBlock, FirstBlock, ResidualBlock, fan_average, initialised
 from gan_jax.layers.conv import Conv
 from gan_jax.layers.norm import BatchNorm, LayerNorm, Unchanged
 from gan_jax.layers.resample import average_pool, nearest
@@ -133,3 +133,30 @@ def test_a_paper_may_have_kernels_of_its_own():
     kernels = {path[0].key: leaf for path, leaf in jax.tree_util.tree_leaves_with_path(params) if leaf.ndim == 4}
     assert set(kernels) == {"Conv_0", "Conv_1", "shortcut"}
     assert all((kernel == 2.0).all() for kernel in kernels.values())
+
+
+@pytest.mark.parametrize(("resample", "features"), [("none", 8), ("up", 8), ("up", 4), ("down", 8), ("down", 12)])
+def test_a_deep_block_written_out(resample, features):
+    """Doubled before the second convolution, halved before the last; the shortcut drops channels, or makes those that
+    lack. The inner convolutions have a quarter of the channels of the wider end."""
+    x = images(2, 6, 8, 8)
+    block = DeepBlock(features, resample, conv=Conv, norm=Unchanged)
+    params = drawn(block, x, train=True)
+    up = nearest if resample == "up" else lambda h: h
+    down = average_pool if resample == "down" else lambda h: h
+    h = convolve(up(nn.relu(convolve(nn.relu(x), params["Conv_0"]))), params["Conv_1"])
+    h = convolve(down(nn.relu(convolve(nn.relu(h), params["Conv_2"]))), params["Conv_3"])
+    assert params["Conv_1"]["kernel"].shape == (3, 3, *[max(8, features) // 4] * 2)
+    shortcut = up(down(x))[..., :features]
+    if features > 8:
+        shortcut = jnp.concatenate([shortcut, convolve(shortcut, params["shortcut"])], axis=-1)
+    else:
+        assert "shortcut" not in params
+    np.testing.assert_allclose(block.apply({"params": params}, x, train=True), shortcut + h, atol=1e-4)
+
+
+def test_all_four_norms_of_a_deep_block_are_told():
+    x, label = images(3, 4, 4, 8), jnp.eye(3)
+    variables = jax.eval_shape(lambda: DeepBlock(4, "up").init(jax.random.key(1), x, label, train=True))
+    widths = {name: leaf["gain"]["kernel"].shape for name, leaf in variables["params"].items() if "Norm" in name}
+    assert widths == {f"BatchNorm_{i}": (3, size) for i, size in enumerate((8, 2, 2, 2))}
