@@ -344,8 +344,8 @@ def growth(config, levels: Sequence[Level]) -> list[Growth]:
 def grow(config, networks: Callable, decay: Callable[[int], float], make: Callable = Growing, **values):
     """The stages of a growing pair; everything else is read from `config.model`, as `two_player` does.
 
-    networks: the levels of a resolution to its generator and discriminator. decay: a batch size to the decay of the
-      running average. values: fields of the game.
+    networks: the levels of a resolution to its `generator` and `discriminator`, and further fields of the game that
+      depend on it. decay: a batch size to the decay of the running average. values: other fields of the game.
 
     Keys: those of `growth`, penalty, penalty_weight, slope, drift, and those of `two_player` that are not among them.
     """
@@ -356,7 +356,7 @@ def grow(config, networks: Callable, decay: Callable[[int], float], make: Callab
     for plan in growth(config, levels(config)):
         txs = {"g_tx": optimizer(config, "g_optimizer", plan, 1)}
         txs |= {"d_tx": optimizer(config, "d_optimizer", plan, model.rounds)}
-        game = two_player(config, *networks(plan.levels), decay=decay(plan.batch_size), **txs, **values)
+        game = two_player(config, **networks(plan.levels), decay=decay(plan.batch_size), **txs, **values)
         gan, newest = make(game=game, fade_images=plan.fade_images), plan.levels[-1]
         found.append(Stage(newest.name, gan, plan.steps, plan.batch_size, {"resolution": newest.size}))
     return tuple(found)
@@ -377,7 +377,7 @@ def stages(config) -> tuple[Stage, ...]:
     norm = choose(model.norm, NORMS, "norm (config.model.norm)")
 
     def networks(levels):
-        generator = Generator(levels, channels, norm, dtype)
-        return generator, Discriminator(levels, features(model, 0), model.stddev_group, dtype=dtype)
+        discriminator = Discriminator(levels, features(model, 0), model.stddev_group, dtype=dtype)
+        return {"generator": Generator(levels, channels, norm, dtype), "discriminator": discriminator}
 
     return grow(config, networks, decay=lambda batch_size: model.average)

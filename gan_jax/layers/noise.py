@@ -1,4 +1,4 @@
-"""Noise inside a network, drawn from the stream "dropout" as flax's own dropout draws it."""
+"""Noise inside a network, drawn from the stream "dropout" as flax's own dropout draws it, or given as an input."""
 
 import jax
 from flax import linen as nn
@@ -26,3 +26,13 @@ class Disturbance(nn.Module):
     def __call__(self, x, *, train: bool):
         x = nn.Dropout(self.dropout, deterministic=not train or self.dropout == 0.0)(x)
         return GaussianNoise(self.noise)(x, train=train)
+
+
+class PixelNoise(nn.Module):
+    """x [B,H,W,C] plus a map [B,H,W,1] times a learned strength for each channel, 0 at the start (Karras et al., 2018,
+    arXiv:1812.04948, section 3.2)."""
+
+    @nn.compact
+    def __call__(self, x, noise):
+        strength = self.param("strength", nn.initializers.zeros_init(), x.shape[-1:])
+        return x + strength.astype(x.dtype).reshape(1, 1, 1, -1) * noise.astype(x.dtype)
