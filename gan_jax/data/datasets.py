@@ -52,8 +52,9 @@ def resolve(config: ConfigDict) -> ConfigDict:
     """A copy in which `config.data` says what the data really is, for networks to be built from.
 
     `resolution` becomes (H, W), None for points; `channels` the last dimension of the main array; new are `domain`,
-    `classes` (number of labels, 0 without), `examples` (number of records), and `source_shape`, the (H, W, C) of images
-    that are to be translated, None without. Resolving again changes nothing.
+    `classes` (number of labels, 0 without), `examples` (number of records), `source_shape`, the (H, W, C) of images
+    that are to be translated, None without, and `paired`, whether what they should become is known. Resolving again
+    changes nothing.
 
     Raises:
       InputError: if the data cannot be opened, or its first record cannot be read.
@@ -70,6 +71,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
         "classes": len(source.classes) if "label" in first else 0,
         "examples": len(source),
         "source_shape": first["a"].shape[1:] if domain == "b" else None,
+        "paired": domain == "b" and not isinstance(source, translation.Unpaired),
     }
     resolved = ConfigDict(values)
     return resolved.lock() if config.is_locked else resolved
