@@ -25,8 +25,9 @@ def get_config(variant="default"):
     config.model = base.dict(
         g_units=(200, 1000, 1200),  # hidden units of the noise, of the label, of both together
         d_units=(240, 50, 240),  # maxout units of the image, of the label, of both together
-        dropout=0.5,  # after every hidden layer of both players, in training
-        latent="unit_hypercube",
+        g_dropout=0.0,  # after every hidden layer, in training; it takes the place of the noise, which is then ignored
+        d_dropout=0.5,
+        latent="normal",  # with the paper's unit hypercube and these initial weights noise is hardly heard
         latent_size=100,
         loss="non_saturating",
         real_label=1.0,
@@ -50,7 +51,7 @@ def get_config(variant="default"):
         case "mirza2014":
             config.steps, config.batch_size, config.sample_every = 288_000, 100, 5_000  # until the rate has come down
             config.data = base.data(name="mnist", on_device=True)
-            config.model.update(updates="simultaneous", d_loss_scale=0.5)
+            config.model.update(updates="simultaneous", d_loss_scale=0.5, g_dropout=0.5, latent="unit_hypercube")
             config.model.g_optimizer = base.optimizer("mirza_sgd", 0.1, b1=0.5, b2=0.7)
             config.model.d_optimizer = base.optimizer("mirza_sgd", 0.1, b1=0.5, b2=0.7)
         case "smoke":

@@ -10,7 +10,9 @@ a layer of its own before it meets the noise or the image. A convolutional pair 
 Where we differ from the paper, which has no published code:
   * What it leaves open is as in Goodfellow's code: the initial weights, an output bias that starts from the mean image,
     in `:mirza2014` also the order of the updates and the discriminator's factor 1/2.
-  * "Dropout with probability of 0.5 was applied to both": here after every hidden layer, in training only.
+  * "Dropout with probability of 0.5 was applied to both": in `:mirza2014` after every hidden layer, in training only.
+    Elsewhere it is the discriminator's alone, and noise is normal. With dropout in the generator, noise from the unit
+    hypercube and Adam, samples were one digit of each class (the spread of pixels within a class .03 of the data's).
   * The labels of samples are those of the minibatch of data.
   * Images are in [-1, 1], so the generator's sigmoid becomes the same curve on that range, tanh(x / 2).
 
@@ -84,10 +86,11 @@ def stages(config) -> tuple[Stage, ...]:
         )
     if not model.conditional:
         raise InputError("config.model.conditional=False: these networks are told the class; use True, or another GAN")
-    if not 0.0 <= model.dropout < 1.0:
-        raise InputError(f"config.model.dropout={model.dropout} is a probability: at least 0 and below 1")
-    generator = Generator(base.example_shape(config.data), three(model, "g_units"), model.dropout, dtype)
-    discriminator = Discriminator(three(model, "d_units"), dropout=model.dropout, dtype=dtype)
+    for key in ("g_dropout", "d_dropout"):
+        if not 0.0 <= model[key] < 1.0:
+            raise InputError(f"config.model.{key}={model[key]} is a probability: at least 0 and below 1")
+    generator = Generator(base.example_shape(config.data), three(model, "g_units"), model.g_dropout, dtype)
+    discriminator = Discriminator(three(model, "d_units"), dropout=model.d_dropout, dtype=dtype)
     game = two_player(config, generator, discriminator, start=output_at_pixel_means)
     return (Stage("adversarial", game, config.steps, config.batch_size),)
 

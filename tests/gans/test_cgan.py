@@ -119,7 +119,7 @@ def test_the_generator_starts_from_the_mean_image():
     ("changes", "message"),
     [
         ({"conditional": False}, "config.model.conditional=False.*True"),
-        ({"dropout": 1.0}, "config.model.dropout=1.0"),
+        ({"d_dropout": 1.0}, "config.model.d_dropout=1.0"),
         ({"g_units": (10, 10)}, r"config.model.g_units=\(10, 10\) must be three"),
         ({"d_units": (10, 0, 10)}, r"config.model.d_units=\(10, 0, 10\)"),
     ],
