@@ -36,11 +36,11 @@ TABLE_1 = {  # configuration A is ProGAN; each adds to those before it
 
 def get_config(variant="default"):
     config = base.defaults(gan="stylegan")
-    config.steps, config.batch_size = 4_000, 32
+    config.steps, config.batch_size = 5_500, 16
     config.log_every, config.sample_every, config.save_every = 50, 250, 1_000
     config.data = base.data(name="faces", resolution=32, size=20_000, on_device=True)
     config.model = base.dict(
-        width=512,  # channels next to images of N pixels a side: 2 width / N
+        width=256,  # channels next to images of N pixels a side: 2 width / N
         most_width=32,  # or this, where that is more
         latent_size=64,  # of z and w
         mapping_layers=4,  # from z to w; 0 makes w of z alone
@@ -54,10 +54,10 @@ def get_config(variant="default"):
         psi=1.0,  # samples are this share of the way from the mean style
         cutoff=8,  # in so many layers
         stddev_group=4,  # examples whose deviation the discriminator sees together; 0 is all of a batch
-        fused_from=128,  # sides are doubled and halved by fused kernels from this many pixels on
+        fused_from=0,  # sides are doubled and halved by fused kernels from this many pixels on
         first_side=8,  # of the first stage's images; the data's makes a network that does not grow
-        fade_images=16_000,  # in which a new resolution fades in
-        steady_images=24_000,  # in which it goes on learning
+        fade_images=8_000,  # in which a new resolution fades in
+        steady_images=16_000,  # in which it goes on learning
         last_images=40_000,  # and the last one
         batch_multiples=(),  # of batch_size, one for each stage; () is 1 for all
         rate_multiples=(),  # of the learning rates
@@ -82,7 +82,7 @@ def get_config(variant="default"):
         case "faces64":
             config.steps = 20_000
             config.data.update(resolution=64)
-            config.model.update(width=2048, most_width=128)
+            config.model.update(width=2048, most_width=128, penalty_weight=2.0)
         case "ffhq1024" | "ffhq1024_f":
             official(config, 1024)
         case "ffhq256":
@@ -122,7 +122,7 @@ def official(config, side: int):
     config.log_every, config.sample_every, config.save_every, config.preview = 100, 5_000, 5_000, 16
     config.data = base.data(name="folder", resolution=side, flip=True)
     config.model.update(width=8192, most_width=512, latent_size=512, mapping_layers=8)
-    config.model.update(half_life=10_000.0, penalty_weight=10.0)
+    config.model.update(half_life=10_000.0, penalty_weight=10.0, fused_from=128)
     for key in ("g_optimizer", "d_optimizer"):
         config.model[key].learning_rate = 1e-3
     schedule(config, side, 8)

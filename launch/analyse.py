@@ -4,6 +4,8 @@
     arithmetic   the DCGAN figure: the mean latent of some samples, less that of others, plus that of others
     truncation   the same latents under several bounds, or drawn towards the mean, and how much variety is left
     neighbours   the training images nearest to samples, and whether samples are copies
+    mixing       StyleGAN: images whose coarse, middle or fine styles come from others
+    noise        StyleGAN: what the noise changes in an image, and how much
     curves       the metrics of one run or of many; runs that differ in their seeds alone are a mean and a band
     codes        a panel for each code of an InfoGAN, its values from left to right; whether they are the real classes
     landscape    points in the plane: samples over the data's density, and the critic's level sets, of one run or many
@@ -13,6 +15,8 @@
     python launch/analyse.py arithmetic --workdir runs/x --positive 3,17,40 --minus 1,2,9 --plus 5,11,30
     python launch/analyse.py truncation --workdir runs/x --bounds 0.5,1,inf
     python launch/analyse.py neighbours --workdir runs/x --neighbours 5
+    python launch/analyse.py mixing --workdir runs/x --sources 3,17,40 --destinations 1,2 --psi 0.7
+    python launch/analyse.py noise --workdir runs/x --number 3
     python launch/analyse.py curves --workdir runs/a,runs/b --metrics loss/d,loss/g
     python launch/analyse.py codes --workdir runs/x --number 5
     python launch/analyse.py landscape --workdir runs/a,runs/b
@@ -53,7 +57,12 @@ MINUS = flags.DEFINE_list("minus", None, "arithmetic: those whose mean is subtra
 PLUS = flags.DEFINE_list("plus", None, "arithmetic: those whose mean is added.")
 NOISE = flags.DEFINE_float("noise", 0.25, "arithmetic: reach of the uniform noise around the result.", lower_bound=0)
 BOUNDS = flags.DEFINE_list("bounds", None, "truncation: draw again beyond these, inf is none; 0.25,0.5,1,2,inf.")
-PSI = flags.DEFINE_list("psi", None, "truncation: instead, these shares of the way from the mean latent.")
+PSI = flags.DEFINE_list(
+    "psi", None, "truncation: instead, these shares of the way from the mean latent. mixing, noise: one of them; 1."
+)
+SOURCES = flags.DEFINE_list("sources", None, "mixing: numbers of the samples that give styles; 0 to 5.")
+DESTINATIONS = flags.DEFINE_list("destinations", None, "mixing: numbers of those that take them; 6 to 8.")
+DRAWS = flags.DEFINE_integer("draws", 100, "noise: how many noises each image is made with.", lower_bound=2)
 MEASURED = flags.DEFINE_integer("measured", 256, "truncation, neighbours: samples behind the number.", lower_bound=2)
 NEIGHBOURS = flags.DEFINE_integer("neighbours", 7, "neighbours: training images for each sample.", lower_bound=1)
 TRAINED = flags.DEFINE_integer("trained", 50_000, "neighbours: training images to search, at most.", lower_bound=1)
@@ -168,6 +177,45 @@ def neighbours(verb: str) -> None:
         ratio, own, real = tool.memorisation(samples, held_out, trained)
         print(f"median distance to {searched}: samples {own:.4f}, held-out images {real:.4f}, ratio {ratio:.3f}")
     print(path)
+
+
+def mixing(verb: str) -> None:
+    from gan_jax.analysis import arithmetic, styles
+    from gan_jax.data import display
+
+    sampler, _ = opened()
+    sampler.check_styled()
+    path = destination(sampled(verb, sampler), "png")
+    chosen = numbers("sources", int) or range(6), numbers("destinations", int) or range(6, 9)
+    made = styles.mixing(
+        sampler, *(arithmetic.numbered(sampler, each, SEED.value) for each in chosen), psi=single_psi()
+    )
+    write(display.save_png, path, styles.picture(made))
+    for name, (start, end) in made.ranges.items():
+        print(f"{name}: layers {start} to {end - 1}")
+    print(path)
+
+
+def noise(verb: str) -> None:
+    from gan_jax.analysis import noise_variation
+    from gan_jax.data import display
+
+    sampler, _ = opened()
+    sampler.check_styled()
+    path = destination(sampled(verb, sampler), "png")
+    made = noise_variation.variation(sampler, NUMBER.value, DRAWS.value, seed=SEED.value, psi=single_psi())
+    write(display.save_png, path, noise_variation.picture(made))
+    for number, deviation in enumerate(made.deviation):
+        print(f"sample {number}: mean deviation {deviation.mean():.4f}, largest {deviation.max():.4f}")
+    print(path)
+
+
+def single_psi() -> float:
+    """The one number of --psi; 1 if it was not given."""
+    values = numbers("psi", float) or [1.0]
+    if len(values) > 1:
+        raise InputError(f"--psi={','.join(PSI.value)} must be one number here")
+    return values[0]
 
 
 def curves(verb: str) -> None:
@@ -310,6 +358,8 @@ VERBS = {
     ),
     "arithmetic": (arithmetic, OF_A_SAMPLER | {"truncation", "positive", "minus", "plus", "noise"}),
     "truncation": (truncation, OF_A_SAMPLER | {"number", "measured", "bounds", "psi"}),
+    "mixing": (mixing, OF_A_SAMPLER - {"labels"} | {"sources", "destinations", "psi"}),
+    "noise": (noise, OF_A_SAMPLER - {"labels"} | {"number", "draws", "psi"}),
     "neighbours": (neighbours, OF_A_SAMPLER | {"number", "truncation", "measured", "neighbours", "trained", "test"}),
     "curves": (curves, EVERYWHERE | {"metrics"}),
     "codes": (codes, OF_A_SAMPLER | {"number", "examples"}),

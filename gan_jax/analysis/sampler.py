@@ -22,7 +22,7 @@ from tqdm import tqdm
 
 from gan_jax import contract, latents, parallel
 from gan_jax.analysis import restore
-from gan_jax.contract import GAN, LatentGAN, PyTree
+from gan_jax.contract import GAN, LatentGAN, PyTree, Styled
 from gan_jax.errors import InputError, TrainingFailure, choose
 
 TRUNCATION = 1  # folded into the key of a sample for what truncation draws again
@@ -166,6 +166,18 @@ class Sampler:
         make = self.programs.generate if edit is None else _editor(self, edit)
         return self._in_batches(make, z, labels, batch_size)
 
+    def styles(self, z: PyTree, psi: float = 1.0, labels=None, batch_size: int = 64) -> PyTree:
+        """The latents `z` [n, ...] with styles `w` [n, layers, size] in the place of what they are made of, a share
+        `psi` of the way from the mean style. `generate` takes them as it takes `z`.
+
+        Raises:
+          InputError: for a GAN without styles.
+        """
+        self.check_styled()
+        spec, share = restore.example_spec(self.config), jnp.float32(psi)
+        make = jax.jit(lambda state, z, labels: self.gan.styles(state, z, _batch(spec, labels), share))
+        return self._in_batches(make, z, labels, batch_size)
+
     def activations(self, z: PyTree, layers, labels=None, batch_size: int = 64) -> dict[str, np.ndarray]:
         """What these layers give for the latents `z`: {path: float32 [n, ...]}."""
         known = self.layers()
@@ -201,6 +213,16 @@ class Sampler:
         """Raises InputError if the samples are no function of a latent."""
         if not isinstance(self.gan, LatentGAN):
             raise InputError(f"'{self.config.gan}' has no latent that could be looked at or moved")
+
+    @property
+    def styled(self) -> bool:
+        """Whether the latents become styles, one for each layer."""
+        return isinstance(self.gan, Styled)
+
+    def check_styled(self) -> None:
+        """Raises InputError if the generator has no styles."""
+        if not self.styled:
+            raise InputError(f"'{self.config.gan}' has no styles; this is for generators as StyleGAN's")
 
     def check_truncation(self, bound: float | None) -> None:
         """Truncation is a property of the normal distribution: other latents have no tails."""

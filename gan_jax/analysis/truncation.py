@@ -1,8 +1,9 @@
 """Truncation: better samples for less variety, as a picture and as a number.
 
 Two operations share the name and are never mixed. A bound draws the entries of a normal latent beyond it again (Brock
-et al., 2018, arXiv:1809.11096); psi moves a latent towards the mean one, mean + psi (z - mean), which for a normal
-latent is psi z (Karras et al., 2018, arXiv:1812.04948, do so to their w). A bound of infinity and a psi of 1 are none.
+et al., 2018, arXiv:1809.11096); psi moves the styles w of a generator that has them towards their mean, mean + psi (w -
+mean), in its first `cutoff` layers (Karras et al., 2018, arXiv:1812.04948), and for others the latent itself, which if
+it is normal becomes psi z. A bound of infinity and a psi of 1 are none.
 """
 
 import math
@@ -46,12 +47,16 @@ def sweep(
       InputError: for latents that are not normal, a bound that is not positive, or fewer than 2 samples to measure.
     """
     choose(kind, dict.fromkeys(("bound", "psi")), "kind of truncation")
-    sampler.check_truncation(1.0)
+    styled = kind == "psi" and sampler.styled
+    if not styled:
+        sampler.check_truncation(1.0)
     count = max(number, measured)
     made = []
     distances = []
     for value in values:
-        if kind == "psi":
+        if styled:
+            z = sampler.styles(sampler.latents(count, seed), value, labels)
+        elif kind == "psi":
             z = jax.tree.map(lambda leaf, psi=value: float(psi) * leaf, sampler.latents(count, seed))
         else:
             z = sampler.latents(count, seed, truncation=None if value == math.inf else value)

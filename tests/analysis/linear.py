@@ -46,6 +46,10 @@ class Linear:
     calls: list = dataclasses.field(default_factory=list)  # labels that were asked for
 
     @property
+    def styled(self):
+        return False
+
+    @property
     def config(self):
         return SimpleNamespace(model=ConfigDict({"latent": self.latent}))
 
@@ -58,6 +62,9 @@ class Linear:
         return "average"
 
     def check_noise(self): ...
+
+    def check_styled(self):
+        raise InputError("this generator has no styles")
 
     def check_latent(self): ...
 

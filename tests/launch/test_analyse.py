@@ -15,6 +15,7 @@ from gan_jax.analysis import sampler as sampling
 from gan_jax.errors import InputError
 from tests import experiments
 from tests.analysis.linear import Linear
+from tests.analysis.test_styles import small_stylegan
 from tests.launch import test_scripts
 from tests.launch.test_sample import contents, program, train
 
@@ -96,6 +97,26 @@ def test_numbers_are_those_of_sampled_files(faces, tmp_path):
         image = np.asarray(Image.open(tmp_path / f"files/{number:06d}.png")).repeat(4, axis=0).repeat(4, axis=1)
         shown = walk[2:66, 2 + 66 * place :][:, :64]
         np.testing.assert_allclose(shown.astype(int), image.astype(int), atol=1)
+
+
+def test_of_styles(monkeypatch, tmp_path, capsys, run):
+    """Pictures of the layers, of the noise and of truncated styles; only of a generator that has any."""
+    monkeypatch.setattr(sampling, "load", lambda *_, **__: small_stylegan())
+    place = tmp_path / "run"
+    call("mixing", "--workdir", place, "--sources=0,1,2", "--destinations=5,4", "--psi=0.7")
+    call("noise", "--workdir", place, "--number=2", "--draws=4", "--psi=0")
+    call("truncation", "--workdir", place, "--psi=0,1", "--number=2", "--measured=4")
+    said = capsys.readouterr().out
+    assert "coarse: layers 0 to 1\nmiddle: layers 2 to 3\n" in said
+    assert "sample 1: mean deviation 0." in said
+    assert said.count("mean distance") == 2
+    stem = "step_00000000_average_seed_0.png"
+    assert size(place / f"analysis/mixing_{stem}")[0] >= 4 * 66 + 2
+    assert size(place / f"analysis/noise_{stem}")[1] >= 2 * 66 + 2
+    with pytest.raises(InputError, match=r"--psi=0\.5,1 must be one number"):
+        call("mixing", "--workdir", place, "--psi=0.5,1", "--overwrite")
+    with pytest.raises(InputError, match="no styles"):
+        call("noise", "--workdir", run())
 
 
 def test_an_animation(run, tmp_path):
