@@ -6,6 +6,9 @@
     neighbours   the training images nearest to samples, and whether samples are copies
     mixing       StyleGAN: images whose coarse, middle or fine styles come from others
     noise        StyleGAN: what the noise changes in an image, and how much
+    breed        conditional GANs: walks from one class to another, with the latent held
+    zoom         one class, told less or more strongly than in training
+    hallucinate  one class among faint voices of the others, whose surroundings change
     curves       the metrics of one run or of many; runs that differ in their seeds alone are a mean and a band
     codes        a panel for each code of an InfoGAN, its values from left to right; whether they are the real classes
     landscape    points in the plane: samples over the data's density, and the critic's level sets, of one run or many
@@ -17,6 +20,9 @@
     python launch/analyse.py neighbours --workdir runs/x --neighbours 5
     python launch/analyse.py mixing --workdir runs/x --sources 3,17,40 --destinations 1,2 --psi 0.7
     python launch/analyse.py noise --workdir runs/x --number 3
+    python launch/analyse.py breed --workdir runs/x --labels 2,5 --number 4
+    python launch/analyse.py zoom --workdir runs/x --labels 2 --strengths 0.5,1,2
+    python launch/analyse.py hallucinate --workdir runs/x --labels 2 --others 0.3
     python launch/analyse.py curves --workdir runs/a,runs/b --metrics loss/d,loss/g
     python launch/analyse.py codes --workdir runs/x --number 5
     python launch/analyse.py landscape --workdir runs/a,runs/b
@@ -46,7 +52,11 @@ CUT = flags.DEFINE_float("truncation", None, "Draw latents beyond this bound aga
 SAMPLES = flags.DEFINE_list(
     "samples", None, "interpolate: from the first to the second, from the third to the fourth..."
 )
-FRAMES = flags.DEFINE_integer("frames", None, "interpolate: images of a walk, ends included; 9, or 30 of an animation.")
+FRAMES = flags.DEFINE_integer(
+    "frames",
+    None,
+    "interpolate, breed: images of a walk, ends included; 9, or 30 of an animation. hallucinate: columns.",
+)
 PATH = flags.DEFINE_enum(
     "path", None, ["linear", "spherical"], "interpolate: spherical if not given, for uniform linear."
 )
@@ -67,6 +77,10 @@ MEASURED = flags.DEFINE_integer("measured", 256, "truncation, neighbours: sample
 NEIGHBOURS = flags.DEFINE_integer("neighbours", 7, "neighbours: training images for each sample.", lower_bound=1)
 TRAINED = flags.DEFINE_integer("trained", 50_000, "neighbours: training images to search, at most.", lower_bound=1)
 TEST = flags.DEFINE_string("test", None, "neighbours: a folder or NPZ file of real images that were not trained on.")
+STRENGTHS = flags.DEFINE_list("strengths", None, "zoom: how strongly a class is told; 0.25,0.5,0.75,1,1.5,2.")
+OTHERS = flags.DEFINE_float(
+    "others", 0.3, "hallucinate: how strongly the others are told, all together.", lower_bound=0
+)
 EXAMPLES = flags.DEFINE_integer("examples", None, "codes: held-out examples to recognise; all if not given.")
 METRICS = flags.DEFINE_list("metrics", None, "curves: which, as loss/d,fid; all if not given.")
 
@@ -177,6 +191,53 @@ def neighbours(verb: str) -> None:
         ratio, own, real = tool.memorisation(samples, held_out, trained)
         print(f"median distance to {searched}: samples {own:.4f}, held-out images {real:.4f}, ratio {ratio:.3f}")
     print(path)
+
+
+def breed(verb: str) -> None:
+    from gan_jax.analysis import classes
+
+    sampler, labels = of_classes(2, "two classes, as --labels=2,5")
+    frames = FRAMES.value or 9
+    draw_rows(verb, sampler, lambda z: classes.breeding(sampler, *labels, z, frames))
+
+
+def zoom(verb: str) -> None:
+    from gan_jax.analysis import classes
+
+    sampler, labels = of_classes(1, "one class, as --labels=2")
+    strengths = numbers("strengths", float) or classes.STRENGTHS
+    draw_rows(verb, sampler, lambda z: classes.zoom(sampler, *labels, z, strengths))
+
+
+def hallucinate(verb: str) -> None:
+    from gan_jax.analysis import classes
+
+    sampler, labels = of_classes(1, "one class, as --labels=2")
+    columns = FRAMES.value or 9
+    draw_rows(
+        verb, sampler, lambda z: classes.hallucination(sampler, *labels, z, columns, OTHERS.value, seed=SEED.value)
+    )
+
+
+def of_classes(count: int, wanted: str):
+    """The sampler, and so many classes of --labels."""
+    sampler, labels = opened()
+    sampler.check_latent()
+    if labels is None or len(labels) != count:
+        raise InputError(f"--labels must name {wanted}")
+    return sampler, labels
+
+
+def draw_rows(verb: str, sampler, tool) -> None:
+    """The picture that a tool makes of the first latents, a row for each."""
+    from gan_jax.analysis import interpolation
+    from gan_jax.data import display
+
+    need_images(verb, sampler)
+    path = destination(sampled(verb, sampler), "png")
+    made = tool(sampler.latents(NUMBER.value, SEED.value, truncation=CUT.value))
+    write(display.save_png, path, interpolation.picture(made))
+    print(f"{made.shape[0]} latents, {made.shape[1]} columns: {path}")
 
 
 def mixing(verb: str) -> None:
@@ -361,6 +422,9 @@ VERBS = {
     "mixing": (mixing, OF_A_SAMPLER - {"labels"} | {"sources", "destinations", "psi"}),
     "noise": (noise, OF_A_SAMPLER - {"labels"} | {"number", "draws", "psi"}),
     "neighbours": (neighbours, OF_A_SAMPLER | {"number", "truncation", "measured", "neighbours", "trained", "test"}),
+    "breed": (breed, OF_A_SAMPLER | {"number", "truncation", "frames"}),
+    "zoom": (zoom, OF_A_SAMPLER | {"number", "truncation", "strengths"}),
+    "hallucinate": (hallucinate, OF_A_SAMPLER | {"number", "truncation", "frames", "others"}),
     "curves": (curves, EVERYWHERE | {"metrics"}),
     "codes": (codes, OF_A_SAMPLER | {"number", "examples"}),
     "landscape": (landscape, OF_A_SAMPLER),

@@ -2,6 +2,7 @@
 watched, and what truncation buys."""
 
 import dataclasses
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -10,10 +11,13 @@ import optax
 import pytest
 from flax import linen as nn
 
-from gan_jax import contract
+from gan_jax import contract, latents
+from gan_jax.analysis.truncation import mean_distance
+from gan_jax.data import datasets
 from gan_jax.errors import InputError
 from gan_jax.gans import biggan
 from gan_jax.layers.spectral import unit
+from gan_jax.metrics.readers import shapes_reader
 from gan_jax.nets.resnet import rectified_sum
 from tests import experiments
 from tests.gans.test_sagan import macs, parameters, shapes
@@ -285,3 +289,83 @@ def test_settings(variant, expected):
     found = (model.g_optimizer.learning_rate, model.d_optimizer.learning_rate, model.rounds)
     assert (*found, config.batch_size, model.pieces) == expected
     assert contract.ema_decay(model.half_life, config.batch_size) == pytest.approx(0.9999, abs=1e-9)
+
+
+# ------------------------------------------------------------------------------------------------------- behaviour
+
+BOUNDS = (np.inf, 1.0, 0.5, 0.25)
+
+
+@pytest.fixture(scope="module", params=range(3))
+def trained(request):
+    """(the game, its state, classes, a reader of its pictures) of the default experiment, trained."""
+    config = experiments.get_config("biggan", "default")
+    config.update(seed=request.param)
+    config = datasets.resolve(config)
+    (stage,) = contract.load(config)
+    read = datasets.open(config.data).read(np.arange(config.data.examples))
+    images, labels, key = jnp.asarray(read["image"]), jnp.asarray(read["label"]), jax.random.key(config.seed)
+    lead = (stage.gan.rounds, stage.batch_size) if stage.gan.rounds > 1 else (stage.batch_size,)
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def advance(state):
+        rows = jax.random.randint(jax.random.fold_in(key, 1_000_000 + state.step), lead, 0, len(images))
+        batch = {"image": images[rows].astype(jnp.float32) / 127.5 - 1.0, "label": labels[rows]}
+        return stage.gan.train_step(state, batch, jax.random.fold_in(key, state.step))[0]
+
+    batch = {"image": jnp.zeros((stage.batch_size, *images.shape[1:])), "label": labels[: stage.batch_size]}
+    state = jax.jit(stage.gan.init)(key, batch)
+    for _ in range(stage.steps):
+        state = advance(state)
+    options = config.data.options
+    return stage.gan, state, config.data.classes, shapes_reader(config.data.resolution, options.only)
+
+
+def sampled(gan, state, labels, bound, stands):
+    """A sample for each label, float32, of latents cut off at the bound; with moments for that bound if it `stands`."""
+
+    @jax.jit
+    def make(state, bound):
+        z_rng, cut_rng, stand_rng, stand_cut_rng = jax.random.split(jax.random.key(7), 4)
+        z = latents.truncate(jax.random.normal(z_rng, (len(labels), gan.latent_size)), cut_rng, bound)
+        if stands:
+            others = jax.random.normal(stand_rng, (8, 128, gan.latent_size))
+            told = {"label": jnp.broadcast_to(labels[:128], (8, 128))}
+            state = gan.stand(state, latents.truncate(others, stand_cut_rng, bound), told)
+        return gan.generate(state, z, {"label": labels})
+
+    return np.asarray(make(state, np.float32(bound)))
+
+
+def read_off(reader, samples):
+    return reader.predict(np.clip(np.round((samples + 1) * 127.5), 0, 255).astype(np.uint8))
+
+
+@pytest.mark.slow
+def test_shapes_are_of_the_class_that_was_asked_for(trained):
+    """Read off the pixels; of the world's own pictures all are read right, and chance is one in the number of classes.
+    With moments that stand."""
+    gan, state, classes, reader = trained
+    labels = jnp.arange(1000) % classes
+    agreement = float(
+        (read_off(reader, sampled(gan, state, labels, np.inf, True))["label"] == np.asarray(labels)).mean()
+    )
+    print("biggan", agreement)
+    assert agreement >= 0.95
+
+
+@pytest.mark.slow
+def test_truncation_trades_variety_for_fidelity(trained):
+    """The tighter the bound, the less two samples of a class differ, and the nearer their outlines are to a true one.
+
+    Moments are those of training: those that stand are taken over ever more similar samples, and undo a part of it."""
+    gan, state, classes, reader = trained
+    labels = jnp.arange(1000) % classes
+    variety, misfit = [], []
+    for bound in BOUNDS:
+        samples = sampled(gan, state, labels, bound, False)
+        variety.append(np.mean([mean_distance(samples[np.asarray(labels) == k]) for k in range(classes)]))
+        misfit.append(float(read_off(reader, samples)["distance"].mean()))
+    print("biggan", BOUNDS, variety, misfit)
+    assert variety == sorted(variety, reverse=True)
+    assert misfit == sorted(misfit, reverse=True)
