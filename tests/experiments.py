@@ -5,6 +5,7 @@ import pathlib
 from dataclasses import dataclass
 
 import jax
+import pytest
 
 from gan_jax import contract, parallel
 from gan_jax.data import datasets
@@ -14,6 +15,8 @@ from gan_jax.train import step as compiled
 
 ROOT = pathlib.Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "experiments").glob("*.py"))
+QUICK = {"gan", "egan", "lapgan"}  # the classical game, a population, stages
+MOST_ARE_SLOW = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NAMES]
 
 
 def get_config(name: str, variant: str = "smoke"):
@@ -41,6 +44,10 @@ class Run:
     def abstract(self):
         with jax.set_mesh(self.mesh):
             return compiled.abstract_state(self.stage.gan, self.key, self.loader.spec(1), self.mesh)
+
+    def place(self, state):
+        """A state on the host, or of other devices, on those of this run."""
+        return jax.tree.map(lambda leaf, spec: jax.device_put(leaf, spec.sharding), state, self.abstract())
 
     def batch(self, step, steps=1):
         return next(iter(self.loader.calls([(step, steps)])))

@@ -59,11 +59,7 @@ def stopped(config, stages, workdir, calls):
         loop.train(config, stages, workdir)
 
 
-QUICK = {"gan", "egan", "lapgan"}  # the classical game, a population, stages; the others take minutes together
-every_gan = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in experiments.NAMES]
-
-
-@pytest.mark.parametrize("name", every_gan)
+@pytest.mark.parametrize("name", experiments.MOST_ARE_SLOW)
 def test_a_stopped_run_continues_as_if_it_had_not(name, tmp_path):
     config = prepared(name, steps=6, log_every=2)
     stages = contract.load(config)
