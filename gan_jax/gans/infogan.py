@@ -14,9 +14,9 @@ Where we differ:
   * Losses are computed from logits; the code adds 1e-8 inside logarithms.
   * The generator's step leaves the running statistics of the discriminator alone. Samples, and `recognise`, take those.
   * Values of the code are the defaults: leaky rectifiers of slope .01 (the paper's are .1), deviations of Q held at 1
-    (learned in the paper: `std="learned"`). But lambda is .1 for continuous codes, which the paper has smaller too: with
-    the code's 1 they held half of what a digit is (one seed, 5,000 updates: the categorical code matched 58 %; with .1,
-    after 2,000 updates, 91 %; networks of half the width).
+    (learned in the paper: `std="learned"`). But lambda is .1 for continuous codes, which the paper has smaller too:
+    with the code's 1 they held half of what a digit is (one seed, 5,000 updates: the categorical code matched 58 %;
+    with .1, after 2,000 updates, 91 %; networks of half the width).
 
 Numbers to expect: the categorical code of MNIST matches the digit in 95 % of the cases (paper, section 7.2), and its
 information comes near ln 10 = 2.30 nats (figure 1).
