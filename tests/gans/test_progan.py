@@ -244,6 +244,19 @@ def test_statistics_of_a_batch_that_nothing_looks_at():
         assert np.array_equal(*scores) == alike
 
 
+def test_bfloat16_within_and_float32_without():
+    """Strict promotion: nothing is raised by accident. The state stays as it was."""
+    config = experiments.get_config("progan")
+    config.dtype = "bfloat16"
+    config.data.update(domain="image", resolution=(8, 8), channels=3, classes=0, examples=1_000)
+    stage = contract.load(config)[-1]
+    state, batch = state_of(stage), {"image": jnp.zeros((4, 8, 8, 3))}
+    moved, metrics = jax.eval_shape(stage.gan.train_step, state, batch, KEY)
+    assert jax.tree.map(lambda leaf: leaf.dtype, moved) == jax.tree.map(lambda leaf: leaf.dtype, state)
+    assert {leaf.dtype for leaf in metrics.values()} == {jnp.dtype("float32")}
+    assert jax.eval_shape(stage.gan.sample, state, batch, KEY).dtype == jnp.float32
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 2, 4])
 def test_a_boundary_between_stages_survives_a_kill(stop, tmp_path):
@@ -254,3 +267,76 @@ def test_a_boundary_between_stages_survives_a_kill(stop, tmp_path):
     straight = test_resume.final(config, tmp_path / "straight")
     test_resume.stopped(config, found, tmp_path / "parts", calls=stop)
     test_resume.assert_same(straight, test_resume.final(config, tmp_path / "parts"))
+
+
+# ------------------------------------------------------------------------------------------------- twelve known modes
+
+CORNERS, SIDE = jnp.array([1, 5]), 8
+
+
+def squares(rng, count):
+    """Images [count,8,8,3] of -1 with a square of 3x3 in one channel: twelve modes, four quadrants in three colours, of
+    four places each, and noise of .05."""
+    quadrants, places, colours, noise = jax.random.split(rng, 4)
+    centres = CORNERS[jax.random.randint(quadrants, (count, 2), 0, 2)] + jax.random.randint(places, (count, 2), 0, 2)
+    images = drawn(centres, jax.random.randint(colours, (count,), 0, 3))
+    return images + 0.05 * jax.random.normal(noise, images.shape)
+
+
+def drawn(centres, colours):
+    inside = jnp.abs(jnp.arange(SIDE)[None, None] - centres[..., None]) <= 1  # [count, 2, 8]
+    square = (inside[:, 0, :, None] & inside[:, 1, None])[..., None] & (jnp.arange(3) == colours[:, None])[
+        :, None, None
+    ]
+    return 2.0 * square.astype(jnp.float32) - 1.0
+
+
+def templates():
+    """All 48 images without noise, and which mode each belongs to."""
+    grid = np.stack(np.meshgrid([1, 2, 5, 6], [1, 2, 5, 6], range(3), indexing="ij"), axis=-1).reshape(-1, 3)
+    modes = (grid[:, 0] > 3) * 6 + (grid[:, 1] > 3) * 3 + grid[:, 2]
+    return np.asarray(drawn(jnp.asarray(grid[:, :2]), jnp.asarray(grid[:, 2]))), modes
+
+
+def learned(found, seed):
+    """Plays all stages on squares. Of 1,000 samples, the root mean square distance to the nearest template, and the
+    Kullback-Leibler divergence of the modes from all being as likely."""
+    key, state = jax.random.key(seed), None
+    for number, stage in enumerate(found):
+        shrink = average_pool if stage.data["resolution"] == (4, 4) else (lambda images: images)
+
+        @jax.jit
+        def step(state, rng, stage=stage, shrink=shrink):
+            data_rng, rng = jax.random.split(jax.random.fold_in(rng, state.step))
+            return stage.gan.train_step(state, {"image": shrink(squares(data_rng, stage.batch_size))}, rng)
+
+        batch = {"image": shrink(squares(key, stage.batch_size))}
+        fresh = jax.jit(stage.gan.init)(jax.random.fold_in(key, 1_000 + number), batch)
+        state = fresh if state is None else contract.carry_over(state, fresh)
+        for _ in range(stage.steps):
+            state, _ = step(state, jax.random.fold_in(key, number))
+    samples = np.asarray(stage.gan.sample(state, {"image": jnp.zeros((1_000, 8, 8, 3))}, jax.random.fold_in(key, 99)))
+    known, modes = templates()
+    distances = np.sqrt(((samples[:, None] - known[None]) ** 2).mean(axis=(2, 3, 4)))
+    shares = np.bincount(modes[distances.argmin(axis=1)], minlength=12) / 1_000
+    divergence = float(sum(share * np.log(12 * share) for share in shares if share))
+    return float(np.sqrt((distances.min(axis=1) ** 2).mean())), divergence
+
+
+TOY = {"width": 128, "most_width": 32, "latent_size": 32, "stddev_group": 4, "batch_multiples": (), "ramp_images": 0}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("first_side", "near", "even"), [(8, 0.38, 0.05), (4, 0.40, 0.6)])
+def test_it_draws_squares_of_every_kind(first_side, near, even):
+    """Without growth and with it. The mean image is at .417, and one mode alone has a divergence of 2.5.
+
+    Measured with seed 0: .345 and .012; grown .378 and .37, of whose 3,000 steps 500 are at 4x4, where squares of 3x3
+    look much alike, and 500 fade.
+    """
+    shown = {"fade_images": 8_000, "steady_images": 8_000, "last_images": 32_000}
+    found = stages("smoke", (8, 8, 3), steps=3_000, first_side=first_side, **TOY, **shown)
+    distance, divergence = learned([stage._replace(batch_size=16) for stage in found], seed=0)
+    print("squares", first_side, distance, divergence)
+    assert distance < near
+    assert divergence < even

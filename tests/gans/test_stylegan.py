@@ -227,6 +227,20 @@ def test_a_step():
     np.testing.assert_array_equal(later.average.stats["style"]["mean"], mean)
 
 
+def test_bfloat16_within_and_float32_without():
+    """Strict promotion: nothing is raised by accident. The state, and the mean style in it, stays as it was."""
+    config = experiments.get_config("stylegan")
+    config.dtype = "bfloat16"
+    config.data.update(domain="image", resolution=(8, 8), channels=3, classes=0, examples=1_000)
+    config.model.start = "constant"
+    stage = contract.load(config)[-1]
+    state, batch = state_of(stage), {"image": jnp.zeros((4, 8, 8, 3))}
+    moved, metrics = jax.eval_shape(stage.gan.train_step, state, batch, KEY)
+    assert jax.tree.map(lambda leaf: leaf.dtype, moved) == jax.tree.map(lambda leaf: leaf.dtype, state)
+    assert {leaf.dtype for leaf in metrics.values()} == {jnp.dtype("float32")}
+    assert jax.eval_shape(stage.gan.sample, state, batch, KEY).dtype == jnp.float32
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("stop", [1, 3])
 def test_a_boundary_between_stages_survives_a_kill(stop, tmp_path):
