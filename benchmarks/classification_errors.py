@@ -11,7 +11,7 @@ from functools import partial
 
 import jax
 import numpy as np
-from absl import app, flags
+from absl import app, flags, logging
 
 from gan_jax import parallel
 from gan_jax.analysis import sampler as runs
@@ -27,6 +27,7 @@ EXAMPLES = flags.DEFINE_integer("examples", None, "How many; all of them if not 
 
 
 def main(argv) -> None:
+    logging.set_verbosity(logging.WARNING)
     parallel.initialize()
     sampler = runs.load(WORKDIR.value, STEP.value)
     print(report(sampler, EXAMPLES.value))
