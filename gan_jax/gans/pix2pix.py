@@ -34,7 +34,6 @@ import optax
 from flax import linen as nn
 from flax import struct
 
-from gan_jax import config as base
 from gan_jax import losses, optimizers
 from gan_jax.contract import Batch, Key, Metrics, Net, PyTree, Stage, apply, create, descend
 from gan_jax.errors import InputError, choose
@@ -125,18 +124,21 @@ def stages(config) -> tuple[Stage, ...]:
             "config.data.name=pairs, or a paired view such as masks_to_faces"
         )
     depth = unet.levels(*data.resolution)
+    layers = choose(str(model.patch), patchgan.PATCHES, "side of a patch (config.model.patch)")
+    patchgan.check_size(layers, *data.resolution)
+    norm = choose(model.norm, patchgan.NORMS, "norm (config.model.norm)")
     generator = unet.UNet(
         data.channels,
         depth,
         model.g_width,
-        norm=choose(model.norm, patchgan.NORMS, "norm (config.model.norm)"),
+        norm=norm,
         skip=choose(model.skips, unet.SKIPS, "skips (config.model.skips)"),
         dropout=tuple(choose(model.dropout, unet.DROPOUTS, "dropout (config.model.dropout)")(depth)),
         dtype=dtype,
     )
     game = Pix2Pix(
         generator=generator,
-        discriminator=critic(model, base.example_shape(data), dtype),
+        discriminator=patchgan.PatchGAN(layers, model.d_width, norm=norm, dtype=dtype),
         g_tx=optimizers.build(model.g_optimizer, "g_optimizer"),
         d_tx=optimizers.build(model.d_optimizer, "d_optimizer"),
         loss=losses.scaled(losses.build(model.loss), d=model.d_loss_scale, g=model.g_loss_scale),
@@ -145,19 +147,3 @@ def stages(config) -> tuple[Stage, ...]:
         sampled_in_training=choose(model.samples_as, SAMPLES_AS, "mode of sampling (config.model.samples_as)"),
     )
     return (Stage("adversarial", game, config.steps, config.batch_size),)
-
-
-def critic(model, shape: tuple[int, ...], dtype) -> patchgan.PatchGAN:
-    """The discriminator of patches that `patch`, `d_width` and `norm` describe.
-
-    Raises:
-      InputError: for images of which no logit would be left.
-    """
-    layers = choose(str(model.patch), patchgan.PATCHES, "side of a patch (config.model.patch)")
-    if layers and min(shape[:2]) >> layers < 3:
-        most = max(int(side) for side, depth in patchgan.PATCHES.items() if not depth or min(shape[:2]) >> depth >= 3)
-        raise InputError(
-            f"config.model.patch={model.patch} is for larger images than {shape[0]}x{shape[1]}: at most {most}"
-        )
-    norm = choose(model.norm, patchgan.NORMS, "norm (config.model.norm)")
-    return patchgan.PatchGAN(layers, model.d_width, norm=norm, dtype=dtype)

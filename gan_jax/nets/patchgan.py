@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype
 
+from gan_jax.errors import InputError
 from gan_jax.layers.norm import instance_norm
 
 PATCHES = {"1": 0, "16": 1, "34": 2, "70": 3, "142": 4, "286": 5}  # `layers`, by the side of a window
@@ -71,6 +72,15 @@ def window(layers: int) -> int:
     for kernel, stride in reversed(strides(layers)):
         side = (side - 1) * stride + kernel
     return side
+
+
+def check_size(layers: int, height: int, width: int) -> None:
+    """Raises InputError for images of which no logit would be left."""
+    fitting = [int(side) for side, depth in PATCHES.items() if not depth or min(height, width) >> depth >= 3]
+    if window(layers) not in fitting:
+        raise InputError(
+            f"config.model.patch={window(layers)} is for larger images than {height}x{width}: at most {max(fitting)}"
+        )
 
 
 class PatchGAN(nn.Module):

@@ -1,0 +1,302 @@
+"""CycleGAN: exact losses, who moves whom, pools, the schedule, and what a translation must keep."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+
+from gan_jax import contract, losses, tricks
+from gan_jax.data import datasets, transforms
+from gan_jax.data.worlds import Shapes
+from gan_jax.errors import InputError
+from gan_jax.gans import cyclegan
+from gan_jax.nets import translator
+from tests import experiments
+
+
+def load(variant="smoke", data=None, **changes):
+    config = experiments.get_config("cyclegan", variant)
+    config.model.update(changes)
+    config.data.update(data or {})
+    return contract.load(datasets.resolve(config))[0].gan
+
+
+class Says(nn.Module):
+    """Logits [B, 2, 2] that are one parameter, whatever is seen."""
+
+    value: float = 0.0
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return jnp.zeros((x.shape[0], 2, 2)) + self.param("logit", nn.initializers.constant(self.value), ())
+
+
+class Shifted(nn.Module):
+    """Its input, brighter by one parameter."""
+
+    by: float
+
+    @nn.compact
+    def __call__(self, x, *, train):
+        return x + self.param("shift", nn.initializers.constant(self.by), ())
+
+
+def game(logit=0.0, **changes):
+    fields = {
+        "translators": translator.Both(a=Shifted(-0.3), b=Shifted(0.1)),
+        "critics": translator.Both(a=Says(logit), b=Says(logit)),
+        "g_tx": optax.sgd(0.0),
+        "d_tx": optax.sgd(0.0),
+        "loss": losses.scaled(losses.build("least_squares"), g=2.0),
+    }
+    return cyclegan.CycleGAN(**(fields | changes))
+
+
+def batch(seed=0, side=8, count=4):
+    drawn = np.random.default_rng(seed).uniform(-0.5, 0.5, (2, count, side, side, 3)).astype(np.float32)
+    return {"a": jnp.asarray(drawn[0]), "b": jnp.asarray(drawn[1])}
+
+
+@pytest.mark.parametrize(("logit", "g", "d"), [(0.0, 1.0, 0.5), (0.5, 0.25, 0.25), (1.0, 0.0, 0.5)])
+def test_losses_of_discriminators_that_say_one_thing(logit, g, d):
+    """For each direction; metrics hold the sum of both."""
+    made = game(logit)
+    state = made.init(jax.random.key(0), batch())
+    _, metrics = jax.jit(made.train_step)(state, batch(), jax.random.key(1))
+    assert float(metrics["loss/g"]) == pytest.approx(2 * g, abs=1e-6)
+    assert float(metrics["loss/d"]) == pytest.approx(2 * d, abs=1e-6)
+    # to B adds .1 and to A takes .3, so both ways around .2 is lost; where they are already images move by .1 and .3
+    assert float(metrics["loss/cycle"]) == pytest.approx(0.2 + 0.2, rel=1e-4)
+    assert float(metrics["loss/identity"]) == pytest.approx(0.1 + 0.3, rel=1e-4)
+
+
+def test_weights_of_what_the_translators_pay():
+    """An identity loss of .2 counts 10 x .5 x .2 = 1; it is not computed where its weight is 0."""
+    made = game(translators=translator.Both(a=Shifted(-0.2), b=Shifted(0.2)))
+    state = made.init(jax.random.key(0), batch())
+    paid = {}
+    for name, changes in {
+        "all": {},
+        "no cycle": {"cycle": 0.0},
+        "no identity": {"identity_loss": cyclegan.nothing},
+    }.items():
+        played = dataclasses.replace(made, **changes)
+        paid[name] = float(played.generator_loss(state, batch(), state.g.params)[0])
+    assert paid == pytest.approx({"all": 2.0 + 10 * 0.5 * 0.4, "no cycle": 2.0, "no identity": 2.0}, rel=1e-4)
+    assert load(identity=0.0).identity_loss is cyclegan.nothing
+    costs = {}
+    for identity in (0.0, 0.5):
+        played = load(identity=identity)
+        lowered = jax.jit(played.train_step).lower(
+            jax.eval_shape(played.init, jax.random.key(0), batch()), batch(), jax.random.key(1)
+        )
+        costs[identity] = lowered.as_text().count("stablehlo.convolution")
+    assert costs[0.5] > costs[0.0] * 1.15
+
+
+@pytest.fixture(scope="module")
+def smoke():
+    made = load(pool=8)
+    state = jax.jit(made.init)(jax.random.key(0), batch(3))
+    return made, state, jax.jit(made.train_step), jax.jit(made.sample)
+
+
+def same(a, b):
+    return all(np.array_equal(x, y) for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def test_discriminators_are_shown_what_the_translators_made_before_they_moved(smoke):
+    """In an empty pool the first translations are stored as they are: those of the old parameters."""
+    _, state, step, sample = smoke
+    after, _ = step(state, batch(3), jax.random.key(1))
+    before = sample(state, batch(3), jax.random.key(2))
+    for name, pool in after.memory.items():
+        np.testing.assert_allclose(pool.samples[:4], before[name], atol=1e-5)
+        assert int(pool.filled) == 4
+        assert not pool.samples[4:].any()
+    assert not same(after.g.params, state.g.params)
+    assert not same(after.d.params, state.d.params)
+
+
+@pytest.mark.parametrize("still", ["g_tx", "d_tx"])
+def test_neither_move_touches_the_other_player(still):
+    made = dataclasses.replace(game(0.3, g_tx=optax.sgd(0.1), d_tx=optax.sgd(0.1)), **{still: optax.sgd(0.0)})
+    state = made.init(jax.random.key(0), batch())
+    after, _ = jax.jit(made.train_step)(state, batch(), jax.random.key(1))
+    player, other = ("g", "d") if still == "g_tx" else ("d", "g")
+    assert same(getattr(after, player).params, getattr(state, player).params)
+    assert not same(getattr(after, other).params, getattr(state, other).params)
+
+
+def test_the_translators_meet_the_discriminators_before_they_move():
+    """With a fixed rate the translators' gradient does not know the rate of the discriminators."""
+    moved = [
+        jax.jit(made.train_step)(made.init(jax.random.key(0), batch()), batch(), jax.random.key(1))[0].g.params
+        for made in (game(0.3, g_tx=optax.sgd(0.1), d_tx=optax.sgd(rate)) for rate in (0.0, 0.5))
+    ]
+    assert same(*moved)
+
+
+def test_the_pools_of_the_domains_are_independent():
+    made = game(replay=tricks.replay(4, 0.5), translators=translator.Both(a=Shifted(0.0), b=Shifted(0.0)))
+    step = jax.jit(made.train_step)
+    state = made.init(jax.random.key(0), batch())
+    kept = []
+    for number in range(12):
+        state, _ = step(state, batch(number), jax.random.key(number))
+        images = batch(number)
+        entered = {
+            name: [
+                any(np.allclose(slot, image, atol=1e-6) for slot in np.asarray(state.memory[name].samples))
+                for image in images["b" if name == "a" else "a"]
+            ]
+            for name in ("a", "b")
+        }
+        kept += [pair for pair in zip(entered["a"], entered["b"], strict=True) if number > 0]
+    kept = np.array(kept)
+    assert 0 < kept.mean() < 1
+    assert 0.2 < (kept[:, 0] == kept[:, 1]).mean() < 0.8  # of 44 pairs; four deviations are .3
+
+
+def test_samples_translate_both_ways(smoke):
+    _, state, _, sample = smoke
+    found = sample(state, batch(3), jax.random.key(0))
+    assert {name: images.shape for name, images in found.items()} == {"a": (4, 8, 8, 3), "b": (4, 8, 8, 3)}
+    other = batch(3) | {"b": batch(4)["b"]}
+    changed = sample(state, other, jax.random.key(0))
+    np.testing.assert_array_equal(found["b"], changed["b"])  # made of `a` alone
+    assert np.abs(found["a"] - changed["a"]).max() > 1e-4
+
+
+@pytest.mark.parametrize(("variant", "epoch"), [("horse2zebra", 1334), ("cityscapes", 2975)])
+def test_rates_stay_for_a_hundred_epochs_and_fall_for_a_hundred(variant, epoch):
+    config = experiments.get_config("cyclegan", variant)
+    assert config.steps == 200 * epoch
+    for section in (config.model.g_optimizer, config.model.d_optimizer):
+        rate = optax.linear_schedule(section.learning_rate, 0.0, section.decay_steps, section.decay_begin)
+        found = [float(rate(epoch * number)) for number in (0, 99, 100, 150, 199)]
+        np.testing.assert_allclose(found, [2e-4, 2e-4, 1.9802e-4, 9.90e-5, 1.98e-6], rtol=1e-3)
+
+
+def test_the_papers_settings(real_data):
+    config = experiments.get_config("cyclegan", "horse2zebra")
+    assert (config.data.resolution, config.data.options.enlarged, config.model.blocks) == (256, 286, 9)
+    config = experiments.get_config("cyclegan", "facades128")
+    assert (config.data.resolution, config.data.options.enlarged, config.model.blocks) == (128, 143, 6)
+    made = load("facades128", data={"path": str(real_data / "unpaired/facades128")})
+    x = jax.ShapeDtypeStruct((1, 128, 128, 3), jnp.float32)
+    state = jax.eval_shape(made.init, jax.random.key(0), {"a": x, "b": x})
+    assert [sum(leaf.size for leaf in jax.tree.leaves(net.params)) for net in (state.g, state.d)] == [
+        2 * 7_837_699,
+        2 * 2_764_737,
+    ]
+    assert state.memory["a"].samples.shape == (50, 128, 128, 3)
+
+
+@pytest.mark.parametrize(
+    ("data", "changes", "message"),
+    [
+        ({"name": "shapes"}, {}, "translates between two domains, and 'shapes' is one"),
+        ({"resolution": 10}, {}, r"a residual translator takes multiples of 4.*\(8, 8\)"),
+        ({"resolution": 24}, {"nets": "unet"}, "a U-Net halves"),
+        ({}, {"nets": "resnets"}, r"translators.*Did you mean 'resnet'"),
+        ({}, {"patch": 34}, r"config\.model\.patch=34 is for larger images than 8x8: at most 16"),
+        ({}, {"pool": -1}, r"config\.model\.pool=-1 must be 0 \(nothing\) or more"),
+    ],
+)
+def test_mistakes(data, changes, message):
+    with pytest.raises(InputError, match=message):
+        load(data=data, **changes)
+
+
+def test_unets_may_translate():
+    made = load(nets="unet", data={"resolution": 16})
+    x = jax.ShapeDtypeStruct((1, 16, 16, 3), jnp.float32)
+    state = jax.eval_shape(made.init, jax.random.key(0), {"a": x, "b": x})
+    assert not state.g.stats
+    assert jax.eval_shape(made.sample, state, {"a": x, "b": x}, jax.random.key(0))["b"].shape == x.shape
+
+
+# ------------------------------------------------------------------------------------------------------------ toys
+
+
+def collections(count: int, seed: int, **drawn):
+    """Red shapes `a`, others that are blue `b`, in [-1, 1], and the masks of both."""
+    fields = ("image", "mask")
+    found = {
+        name: Shapes((32, 32), seed, colours=(colour,), fields=fields, **drawn).read(np.arange(count))
+        for name, colour, seed in (("a", "red", seed), ("b", "blue", ~seed))
+    }
+    images = {name: transforms.to_float(jnp.asarray(read["image"])) for name, read in found.items()}
+    return images, {name: read["mask"] > 0 for name, read in found.items()}
+
+
+def train(made, steps, seed, images):
+    """The state after so many steps on minibatches of 4, drawn from each collection on its own."""
+
+    @jax.jit
+    def run(state, images, key):
+        def one(state, step):
+            a_rng, b_rng, rng = jax.random.split(jax.random.fold_in(key, step), 3)
+            rows = {"a": a_rng, "b": b_rng}
+            batch = {
+                name: images[name][jax.random.randint(rows[name], (4,), 0, len(images[name]))] for name in ("a", "b")
+            }
+            return made.train_step(state, batch, rng)[0], None
+
+        return jax.lax.scan(one, state, jnp.arange(steps))[0]
+
+    start = jax.jit(made.init)(jax.random.key(seed), jax.tree.map(lambda leaf: leaf[:4], images))
+    return run(start, images, jax.random.key(seed + 1000))
+
+
+def judged(made, state, seed, **drawn):
+    """Held out: the cycle's L1 (mean of both ways), the share of right colours, and the IoU with the source's mask."""
+    images, masks = collections(64, 1000 + seed, **drawn)
+    found = jax.jit(made.sample)(state, images, jax.random.key(0))
+    again = jax.jit(made.sample)(state, {"a": found["a"], "b": found["b"]}, jax.random.key(0))
+    cycle = float(cyclegan.distance(again, images)) / 2
+    right, overlap = [], []
+    for name, source in (("b", "a"), ("a", "b")):
+        redness = np.asarray(found[name][..., 0] - found[name][..., 2])
+        mask = masks[source]
+        colour = np.array([redness[i][mask[i]].mean() for i in range(64)])
+        right.append((colour < 0) if name == "b" else (colour > 0))
+        contrast = np.abs(redness - np.median(redness, axis=(1, 2), keepdims=True))
+        inside = contrast > 0.5 * contrast.max(axis=(1, 2), keepdims=True)
+        overlap.append((inside & mask).sum((1, 2)) / (inside | mask).sum((1, 2)))
+    return cycle, np.concatenate(right).mean(), np.concatenate(overlap).mean()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_red_becomes_blue_and_back_and_shapes_stay_where_they_are(seed):
+    """500 steps of batch 4, no identity loss. Calibrated by the same networks in PyTorch, one seed: cycle .032, all
+    colours right, IoU .81; at the start the cycle is about the mean of |x|, .9 on a dark ground. A residual network
+    without skips to any place but its own can hardly move a shape."""
+    drawn = {"only": ("circle", "square", "triangle"), "backgrounds": ("grey",)}
+    made = load("default", data={"size": 16})
+    images, _ = collections(2000, seed, **drawn)
+    cycle, right, overlap = judged(made, train(made, 500, seed, images), seed, **drawn)
+    print(f"cycle {cycle:.4f}, colours {right:.3f}, IoU {overlap:.3f}")
+    assert cycle < 0.06
+    assert right >= 0.95
+    assert overlap >= 0.75
+
+
+@pytest.mark.slow
+def test_without_the_way_back_less_is_kept():
+    """The discriminators alone bring the colours; what was there is found again half as well, or worse. On all shapes
+    and backgrounds the cycle's L1 was .093 with and .202 without in PyTorch, one seed; a ratio of 1.5 is asked for."""
+    images, _ = collections(2000, 0)
+    with_cycle, without = (
+        judged(made, train(made, 500, 0, images), 0)
+        for made in (load("default", data={"size": 16}, cycle=weight) for weight in (10.0, 0.0))
+    )
+    print(f"with {with_cycle}, without {without}")
+    assert with_cycle[1] >= 0.95
+    assert without[0] > 1.5 * with_cycle[0]
