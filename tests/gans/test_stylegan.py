@@ -12,7 +12,7 @@ from gan_jax import contract
 from gan_jax.gans import stylegan
 from gan_jax.layers.norm import instance_norm
 from tests import experiments, test_resume
-from tests.gans.test_progan import multiplications, size, state_of
+from tests.gans.test_progan import TOY, learned, multiplications, size, state_of
 
 KEY = jax.random.key(0)
 TABLE = {  # parameters of G, and billions of multiplications of its synthesis network
@@ -251,3 +251,17 @@ def test_a_boundary_between_stages_survives_a_kill(stop, tmp_path):
     straight = test_resume.final(config, tmp_path / "straight")
     test_resume.stopped(config, found, tmp_path / "parts", calls=stop)
     test_resume.assert_same(straight, test_resume.final(config, tmp_path / "parts"))
+
+
+@pytest.mark.slow
+def test_it_draws_squares_of_every_kind():
+    """Without growth. The mean image is at .417, and one mode alone has a divergence of 2.5.
+
+    Measured with seed 0: .346 and .088. With mixing, which a network of four layers has no use for: .368 and 1.06.
+    """
+    toy = TOY | {"start": "constant", "mixing": 0.0, "latent_size": 64, "half_life": 2_000.0}
+    found = stages("smoke", 8, steps=3_000, first_side=8, **toy)
+    distance, divergence = learned([stage._replace(batch_size=16) for stage in found], seed=0)
+    print("squares", distance, divergence)
+    assert distance < 0.37
+    assert divergence < 0.5
