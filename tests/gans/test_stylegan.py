@@ -257,7 +257,8 @@ def test_a_boundary_between_stages_survives_a_kill(stop, tmp_path):
 def test_it_draws_squares_of_every_kind():
     """Without growth. The mean image is at .417, and one mode alone has a divergence of 2.5.
 
-    Measured with seed 0: .346 and .088. With mixing, which a network of four layers has no use for: .368 and 1.06.
+    Measured with seed 0: .346 and .088. With mixing, which a network of four layers has no use for, .368 and 1.06, in
+    batches of 32.
     """
     toy = TOY | {"start": "constant", "mixing": 0.0, "latent_size": 64, "half_life": 2_000.0}
     found = stages("smoke", 8, steps=3_000, first_side=8, **toy)
