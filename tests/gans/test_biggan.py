@@ -3,6 +3,7 @@ watched, and what truncation buys."""
 
 import dataclasses
 import functools
+import operator
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from gan_jax.analysis.truncation import mean_distance
 from gan_jax.data import datasets
 from gan_jax.errors import InputError
 from gan_jax.gans import biggan
-from gan_jax.layers.spectral import unit
+from gan_jax.layers.spectral import first_singular_values, unit
 from gan_jax.metrics.readers import shapes_reader
 from gan_jax.nets.resnet import rectified_sum
 from tests import experiments
@@ -108,19 +109,23 @@ def test_every_kernel_is_normalised_but_the_shared_embedding():
 
 
 @pytest.mark.parametrize("nets", ["biggan", "deep"])
-def test_other_sizes(nets):
-    changes = {"nets": nets, "skip_z": {"biggan": "chunks", "deep": "all"}[nets], "d_widths": (8, 8), "d_plain": ()}
+def test_other_sizes_in_bfloat16(nets):
+    """Images and logits leave as float32, and parameters stay so."""
     config = experiments.get_config("biggan")
+    config.update(dtype="bfloat16")
+    changes = {"nets": nets, "skip_z": {"biggan": "chunks", "deep": "all"}[nets], "d_widths": (8, 8), "d_plain": ()}
     config.model.update(changes | {"g_widths": (8, 8, 4), "latent_size": 9, "attention": (6,)})
     config.data.update(domain="image", resolution=(12, 20), channels=1, classes=3)
     game, label = contract.load(config)[0].gan, jnp.eye(3)[:2]
-    made = jax.eval_shape(
-        lambda: game.generator.init_with_output(jax.random.key(0), jnp.zeros((2, 9)), label, train=True)
-    )
-    assert (made[0].shape, made[0].dtype) == ((2, 12, 20, 1), jnp.float32)
-    x = jnp.zeros((2, 12, 20, 1))
-    made = jax.eval_shape(lambda: game.discriminator.init_with_output(jax.random.key(0), x, label, train=True))
-    assert (made[0].shape, made[0].dtype) == ((2,), jnp.float32)
+
+    def made(module, x):
+        with jax.numpy_dtype_promotion("standard"):  # Flax's norms raise to float32 where it is not spelt out
+            found = jax.eval_shape(lambda: module.init_with_output(jax.random.key(0), x, label, train=True))
+        assert {leaf.dtype for leaf in jax.tree.leaves(found)} == {jnp.dtype("float32")}
+        return found[0].shape
+
+    assert made(game.generator, jnp.zeros((2, 9))) == (2, 12, 20, 1)
+    assert made(game.discriminator, jnp.zeros((2, 12, 20, 1))) == (2,)
 
 
 @pytest.mark.parametrize(
@@ -343,8 +348,9 @@ def read_off(reader, samples):
 
 @pytest.mark.slow
 def test_shapes_are_of_the_class_that_was_asked_for(trained):
-    """Read off the pixels; of the world's own pictures all are read right, and chance is one in the number of classes.
-    With moments that stand."""
+    """Read off the pixels, with moments that stand; of the world's own pictures all are read right, and chance is .25.
+
+    Measured with one seed: .90 after 1,500 steps, and .96 after 3,000 of rates that fall in their second half."""
     gan, state, classes, reader = trained
     labels = jnp.arange(1000) % classes
     agreement = float(
@@ -358,7 +364,8 @@ def test_shapes_are_of_the_class_that_was_asked_for(trained):
 def test_truncation_trades_variety_for_fidelity(trained):
     """The tighter the bound, the less two samples of a class differ, and the nearer their outlines are to a true one.
 
-    Moments are those of training: those that stand are taken over ever more similar samples, and undo a part of it."""
+    Measured with one seed: .335, .281, .186, .111 and .084, .073, .067, .063. Moments are those of training. Those that
+    stand are taken over ever more similar samples, and undo a part of it: .334 to .264."""
     gan, state, classes, reader = trained
     labels = jnp.arange(1000) % classes
     variety, misfit = [], []
@@ -369,3 +376,15 @@ def test_truncation_trades_variety_for_fidelity(trained):
     print("biggan", BOUNDS, variety, misfit)
     assert variety == sorted(variety, reverse=True)
     assert misfit == sorted(misfit, reverse=True)
+
+
+@pytest.mark.slow
+def test_vectors_keep_up_with_the_kernels(trained):
+    """One step of power iteration for each move is enough: the first singular values that it knows are within 5 % of
+    the true ones (at most 1 % was measured)."""
+    _, state, *_ = trained
+    for net in (state.g, state.d):
+        for path, known in first_singular_values(net.params, net.stats["spectral"]).items():
+            kernel = functools.reduce(operator.getitem, path, net.params)["kernel"]
+            true = np.linalg.norm(np.asarray(kernel).reshape(-1, kernel.shape[-1]), 2)
+            assert 0.95 < true / float(known) < 1.05

@@ -147,12 +147,12 @@ def test_shapes_are_of_the_class_that_was_asked_for(seed):
 
     @jax.jit
     def advance(state):
-        rows = jax.random.randint(jax.random.fold_in(key, 1_000_000 + state.step), (64,), 0, len(images))
+        rows = jax.random.randint(jax.random.fold_in(key, 1_000_000 + state.step), (stage.batch_size,), 0, len(images))
         batch = {"image": images[rows].astype(jnp.float32) / 127.5 - 1.0, "label": labels[rows]}
         return stage.gan.train_step(state, batch, jax.random.fold_in(key, state.step))[0]
 
     shown = {"image": jnp.zeros((1000, *config.data.resolution, 3)), "label": jnp.arange(1000) % config.data.classes}
-    state = jax.jit(stage.gan.init)(key, jax.tree.map(lambda leaf: leaf[:64], shown))
+    state = jax.jit(stage.gan.init)(key, jax.tree.map(lambda leaf: leaf[: stage.batch_size], shown))
     for step in range(stage.steps):
         state = advance(state)
         if step == 199:
