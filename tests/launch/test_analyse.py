@@ -197,7 +197,7 @@ def test_curves_of_several_runs(faces, tmp_path, capsys):
         (["interpolate", "--frames=1"], "at least 2 frames"),
         (["arithmetic", "--positive=1"], "--positive, --minus and --plus name the samples"),
         (["interpolat"], r"unknown verb \(the first argument\): 'interpolat'. Did you mean 'interpolate'\?"),
-        ([None], "the first argument says what to do. Choices: arithmetic, curves, interpolate,"),
+        ([None], "the first argument says what to do. Choices: arithmetic, "),
         (["curves", "more"], "unexpected argument 'more'"),
     ],
 )
@@ -214,5 +214,5 @@ def test_help_lists_the_verbs_and_a_mistake_is_one_line():
         assert all(f"    {verb} " in answer.stdout for verb in module.VERBS)
     answer = test_scripts.run(sys.executable, "launch/analyse.py", "dance", "--workdir=x")
     assert answer.returncode == 2
-    assert answer.stderr.startswith("error: unknown verb (the first argument): 'dance'. Choices: arithmetic, curves,")
+    assert answer.stderr.startswith("error: unknown verb (the first argument): 'dance'. Choices: arithmetic, ")
     assert answer.stderr.count("\n") == 1
