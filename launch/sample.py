@@ -1,12 +1,16 @@
-"""Samples of a trained GAN: one picture of many, single PNG files, or arrays in an NPZ file.
+"""Samples of a trained GAN: one picture of many, single PNG files, or arrays in an NPZ file; or images, translated.
 
     python launch/sample.py --workdir runs/x                        # the picture that training shows, of other latents
     python launch/sample.py --workdir runs/x --number 100 --format png --output faces --truncation 0.7
     python launch/sample.py --workdir runs/x --number 50000 --format npz --output samples.npz
     python launch/sample.py --workdir runs/x --labels 0,1,2 --weights raw --step 3000
+    python launch/sample.py --workdir runs/y --input photos --output translated                    # pix2pix, CycleGAN
 
 The data that the run was trained on need not be there, nor as many devices. Sample i of a seed is the same whatever
 the number of samples, the batch size and the devices (`gan_jax/analysis/sampler.py`).
+
+A GAN that translates needs `--input`, a folder of images. Each becomes a PNG file of the same name in `--output`, of
+the size of the run's images or, with `--keep_size`, of its own.
 
 An NPZ file holds `samples`, uint8 [N,H,W,C] (points: float32 [N,D]), and of a conditional GAN `labels`, int32 [N].
 """
@@ -32,6 +36,9 @@ STEP = flags.DEFINE_integer("step", None, "Which checkpoint; the newest if not g
 SEED = flags.DEFINE_integer("seed", 0, "Of the latents.")
 LABELS = flags.DEFINE_string("labels", None, "Classes to take in turn, as 3 or 0,1,2; all of them if not given.")
 TRUNCATION = flags.DEFINE_float("truncation", None, "Draw latents beyond this bound again; normal latents only.")
+INPUT = flags.DEFINE_string("input", None, "A folder of images to translate.")
+TO = flags.DEFINE_enum("to", "b", ["a", "b"], "The domain to translate into, where a GAN translates both ways.")
+KEEP_SIZE = flags.DEFINE_bool("keep_size", False, "Translate images at their own sizes.")
 BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Samples made at once.", lower_bound=1)
 flags.mark_flag_as_required("workdir")
 
@@ -45,6 +52,9 @@ def main(_):
     if NUMBER.value is not None and NUMBER.value < 1:
         raise InputError(f"--number={NUMBER.value} must be at least 1")
     sampler = sampling.load(pathlib.Path(WORKDIR.value), STEP.value, weights=WEIGHTS.value)
+    if INPUT.value is not None:
+        translate(sampler)
+        return
     sampler.check_noise()
     sampler.check_truncation(TRUNCATION.value)
     labels = parse_labels(LABELS.value)
@@ -65,6 +75,27 @@ def main(_):
     except OSError as error:
         raise InputError(f"--output={place} cannot be written: {error.strerror or error}") from None
     print(f"{number} samples of step {sampler.step}, {sampler.weights} weights, seed {SEED.value}: {place}")
+
+
+def translate(sampler) -> None:
+    """Translates the folder `--input` into `--output`, file by file."""
+    from gan_jax.analysis import translation
+    from gan_jax.data import display
+
+    translator = translation.Translator(sampler, TO.value)
+    if OUTPUT.value is None or pathlib.Path(OUTPUT.value).suffix in (".png", ".npz"):
+        raise InputError(f"--output={OUTPUT.value}: --input needs a folder to write its translations in")
+    number, place = 0, pathlib.Path(OUTPUT.value)
+    for name, image in translation.folder(translator, INPUT.value, SEED.value, KEEP_SIZE.value):
+        path = (place / name).with_suffix(".png")
+        if path.exists() and not OVERWRITE.value:
+            raise InputError(f"{path} exists; --overwrite replaces it, or name another --output")
+        try:
+            display.save_png(path, image[..., 0] if image.shape[-1] == 1 else image)
+        except OSError as error:
+            raise InputError(f"--output={place} cannot be written: {error.strerror or error}") from None
+        number += 1
+    print(f"{number} images translated by step {sampler.step}, {sampler.weights} weights: {place}")
 
 
 def parse_labels(text: str | None) -> list[int] | None:

@@ -213,11 +213,12 @@ def judged(made, state, seed):
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_outlines_are_filled_in_the_right_colour(seed):
-    """800 steps of batch 4 at width 16. The mean image has an L1 near .2; calibrated by the same networks in PyTorch,
-    one seed: L1 .033, all colours right, IoU .91. The bars leave twice that error."""
-    made = load("edges", g_width=16, d_width=16)
+    """1,200 steps of batch 4 at width 16, without dropout, as the port has none in five levels. The mean image has an
+    L1 of .17. After 800 steps seed 0 had an L1 of .049 and an IoU of .87 of discs, .73 of rings, whose middle is the
+    last to be understood; with dropout .059 and .70 of both."""
+    made = load("edges", g_width=16, d_width=16, dropout="pytorch")
     data, _ = examples(0, 2000, seed)
-    state = train(made, 800, seed, data)
+    state = train(made, 1200, seed, data)
     distance, right, iou, gap = judged(made, state, seed)
     held_out, _ = examples(0, 64, 1000 + seed)
     constant = float(jnp.abs(held_out["b"] - data["b"].mean(axis=0, keepdims=True)).mean())
