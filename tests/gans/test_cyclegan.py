@@ -236,22 +236,19 @@ def collections(count: int, seed: int, **drawn):
 
 
 def train(made, steps, seed, images):
-    """The state after so many steps on minibatches of 4, drawn from each collection on its own."""
+    """The state after so many steps on minibatches of 4, drawn from each collection on its own. No scan: on CPUs these
+    convolutions are several times slower in one."""
 
     @jax.jit
-    def run(state, images, key):
-        def one(state, step):
-            a_rng, b_rng, rng = jax.random.split(jax.random.fold_in(key, step), 3)
-            rows = {"a": a_rng, "b": b_rng}
-            batch = {
-                name: images[name][jax.random.randint(rows[name], (4,), 0, len(images[name]))] for name in ("a", "b")
-            }
-            return made.train_step(state, batch, rng)[0], None
+    def step(state, images, key):
+        a_rng, b_rng, rng = jax.random.split(jax.random.fold_in(key, state.step), 3)
+        rows = {name: jax.random.randint(own, (4,), 0, len(images[name])) for name, own in (("a", a_rng), ("b", b_rng))}
+        return made.train_step(state, {name: images[name][rows[name]] for name in rows}, rng)[0]
 
-        return jax.lax.scan(one, state, jnp.arange(steps))[0]
-
-    start = jax.jit(made.init)(jax.random.key(seed), jax.tree.map(lambda leaf: leaf[:4], images))
-    return run(start, images, jax.random.key(seed + 1000))
+    state = jax.jit(made.init)(jax.random.key(seed), jax.tree.map(lambda leaf: leaf[:4], images))
+    for _ in range(steps):
+        state = step(state, images, jax.random.key(seed + 1000))
+    return state
 
 
 def judged(made, state, seed, **drawn):
