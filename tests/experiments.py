@@ -15,7 +15,7 @@ from gan_jax.train import step as compiled
 
 ROOT = pathlib.Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "experiments").glob("*.py"))
-QUICK = {"gan", "egan", "lapgan"}  # the classical game, a population, stages
+QUICK = {"gan", "egan"}  # the classical game, a population
 MOST_ARE_SLOW = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NAMES]
 
 

@@ -110,6 +110,7 @@ def look(gan: GAN, state: PyTree, batches: PyTree, domain: str, count: int, key:
     batches = jax.tree.map(lambda array: transforms.to_float(array) if array.dtype == jnp.uint8 else array, batches)
     real = batches["train"]
     samples = gan.sample(contract.raw(state), real, jax.random.fold_in(key, DIAGNOSE))
+    samples = samples.get(domain) if isinstance(samples, dict) else samples  # who translates both ways has both
     seen = {}
     if getattr(samples, "shape", None) != real[domain].shape:
         return seen  # what is sampled is not what is trained on, and cannot be compared with it

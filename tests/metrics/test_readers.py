@@ -64,6 +64,7 @@ def test_score():
     assert readers.score(np.repeat(truth.mean(0, keepdims=True), 2, axis=0), truth) == 0.0
 
 
+@pytest.mark.slow
 def test_a_fitted_reader(monkeypatch):
     monkeypatch.setattr(readers, "TESTED", 200)
     world = Shapes((12, 12), seed=3)
