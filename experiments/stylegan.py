@@ -1,6 +1,6 @@
 """StyleGAN. By default cartoon faces grow from 8x8 to 32x32, drawn by the library itself.
 
-    python launch/main.py --config experiments/stylegan.py                    # ten minutes on two cores
+    python launch/main.py --config experiments/stylegan.py                    # about ten minutes on two cores
     python launch/main.py --config experiments/stylegan.py:faces64            # an hour, or a GPU
     python launch/main.py --config experiments/stylegan.py:ffhq1024           # the code's setting for eight GPUs
     python launch/main.py --config experiments/stylegan.py:ffhq256
@@ -18,7 +18,8 @@ FFHQ is a folder of PNG files: name it with --config.data.path. Afterwards, `lau
 have learned: `truncation --psi`, `mixing`, `noise`.
 
 Expect on FFHQ, without truncation, FID 8.04, 5.25, 4.85, 4.88, 4.42 and 4.40 for configurations A to F (table 1); of
-the networks that the authors released 4.42. On `faces` expect faces, and hair of one sample on the head of another.
+the networks that the authors released 4.42. On `faces`, by default, expect heads with hair and glasses, still soft and
+noisy at 32x32: most of the steps are spent on smaller images.
 """
 
 from gan_jax import config as base
