@@ -94,7 +94,7 @@ def test_a_few_steps_are_the_steps_of_training(toys, tmp_path):
 # What must hold of three seeds, each with its reason. Modes are those with at least 20 of 2,500 samples.
 BOUNDS = {
     ("gan", "ring"): {"modes": 3, "quality": 0.55},  # it drops modes: 5 to 7 are found, at .65 to .85
-    ("lsgan", "ring"): {"modes": 5, "quality": 0.65},  # 6 or 7, at .76 to .94
+    ("lsgan", "ring"): {"modes": 5, "quality": 0.8},  # 6 or 7, sharper than the plain game (.89 to .94); once .76
     ("wgan", "ring"): {"modes": 8, "kl": 0.2},  # all, but a clipped critic leaves them diffuse: no quality is asked
     ("wgan_gp", "ring"): {"modes": 8, "kl": 0.05, "quality": 0.45},
     ("wgan_gp", "grid"): {"modes": 24, "kl": 0.1},

@@ -268,6 +268,8 @@ class BigGAN:
         return state, seen | made | watched
 
     def discriminator_move(self, g: Net, players, batch: Batch, rng: Key):
+        """One round: down the loss and the penalty, on data and on samples of the same classes.
+        `players` are the discriminator and what the penalty remembers, and are given back with metrics."""
         d, memory = players
         z_rng, penalty_rng = jax.random.split(rng)
 
@@ -293,6 +295,7 @@ class BigGAN:
         return (d.replace(params=self.penalty.project(d.params)), memory), metrics
 
     def generator_move(self, g: Net, d: Net, batch: Batch, rng: Key) -> tuple[Net, Metrics]:
+        """The generator's step, against a discriminator that stands still, with what its own kernels cost."""
         z_rng, piece_rng = jax.random.split(rng)
         judge = partial(apply, self.discriminator, d, train=True, hold=("spectral",))
 
