@@ -22,17 +22,14 @@ class BatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, condition=None, *, train: bool):
-        plain = condition is None
-        settings = {"momentum": self.momentum, "epsilon": self.epsilon, "dtype": self.dtype}
-        normalised = nn.BatchNorm(not train, use_scale=plain, use_bias=plain, **settings, name="statistics")(x)
-        if plain:
-            return normalised
-
         def of_class(name, start):
-            table = nn.Dense(x.shape[-1], use_bias=False, kernel_init=start, dtype=self.dtype, name=name)
-            return table(condition).reshape(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
+            return nn.Dense(x.shape[-1], use_bias=False, kernel_init=start, dtype=self.dtype, name=name)(condition)
 
-        return normalised * of_class("gain", nn.initializers.ones) + of_class("bias", nn.initializers.zeros)
+        normalised = statistics(self, x, condition is None, train)
+        if condition is None:
+            return normalised
+        gain, bias = of_class("gain", nn.initializers.ones), of_class("bias", nn.initializers.zeros)
+        return normalised * everywhere(gain, x) + everywhere(bias, x)
 
 
 class ConditionalBatchNorm(nn.Module):
@@ -49,17 +46,24 @@ class ConditionalBatchNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x, condition=None, *, train: bool):
-        plain = condition is None
-        settings = {"momentum": self.momentum, "epsilon": self.epsilon, "dtype": self.dtype}
-        normalised = nn.BatchNorm(not train, use_scale=plain, use_bias=plain, **settings, name="statistics")(x)
-        if plain:
-            return normalised
-
         def linear(name):
-            made = self.dense(x.shape[-1], use_bias=False, dtype=self.dtype, name=name)(condition)
-            return made.reshape(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
+            return self.dense(x.shape[-1], use_bias=False, dtype=self.dtype, name=name)(condition)
 
-        return normalised * (1.0 + linear("gain")) + linear("bias")
+        normalised = statistics(self, x, condition is None, train)
+        if condition is None:
+            return normalised
+        return normalised * (1.0 + everywhere(linear("gain"), x)) + everywhere(linear("bias"), x)
+
+
+def statistics(layer: nn.Module, x, plain: bool, train: bool):
+    """x [B, ..., C] normalised per channel, within `layer`; a plain one has a gain and a bias for each channel too."""
+    settings = {"momentum": layer.momentum, "epsilon": layer.epsilon, "dtype": layer.dtype}
+    return nn.BatchNorm(not train, use_scale=plain, use_bias=plain, **settings, name="statistics")(x)
+
+
+def everywhere(told, x):
+    """What is told of each example, [B, C], as it applies to all places of x [B, ..., C]."""
+    return told.reshape(x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
 
 
 class LayerNorm(nn.Module):
