@@ -10,8 +10,8 @@ its test split. Values are printed and appended to the run's metrics.jsonl, all 
 last ones of several runs side by side and refuses what was not measured alike.
 
 Networks other people trained are needed by fid, kid, is (`python launch/prepare.py --weights inception`),
-precision_recall, density_coverage (`vgg16`), lpips and ppl_z (`vgg16`, `lpips`). `name:classifier` takes the features
-of a small network that is trained on the reference's labels instead, `name:pixels` the pixels.
+precision_recall, density_coverage (`vgg16`), lpips, ppl_z and ppl_w (`vgg16`, `lpips`). `name:classifier` takes the
+features of a small network that is trained on the reference's labels instead, `name:pixels` the pixels.
 """
 
 import os

@@ -174,9 +174,10 @@ class Sampler:
           InputError: for a GAN without styles.
         """
         self.check_styled()
-        spec, share = restore.example_spec(self.config), jnp.float32(psi)
-        make = jax.jit(lambda state, z, labels: self.gan.styles(state, z, _batch(spec, labels), share))
-        return self._in_batches(make, z, labels, batch_size)
+        share = np.float32(psi)
+        return self._in_batches(
+            lambda state, z, labels: self.programs.styles(state, z, labels, share), z, labels, batch_size
+        )
 
     def activations(self, z: PyTree, layers, labels=None, batch_size: int = 64) -> dict[str, np.ndarray]:
         """What these layers give for the latents `z`: {path: float32 [n, ...]}."""
@@ -259,6 +260,7 @@ class Programs:
     latents: Callable  # (seed, indices [n], bound) -> z
     truncated_latents: Callable
     generate: Callable  # (state, z, labels [n]) -> samples [n, ...]
+    styles: Callable  # (state, z, labels [n], psi) -> z with styles, of a GAN that has them
 
 
 def _compile(gan: GAN, spec: Mapping[str, jax.ShapeDtypeStruct], mesh: jax.sharding.Mesh) -> Programs:
@@ -292,6 +294,7 @@ def _compile(gan: GAN, spec: Mapping[str, jax.ShapeDtypeStruct], mesh: jax.shard
         latents=jax.jit(draw),
         truncated_latents=jax.jit(lambda *args: draw(*args, truncate=True)),
         generate=jax.jit(generate),
+        styles=jax.jit(lambda state, z, labels, psi: gan.styles(state, z, _batch(spec, labels), psi)),
     )
 
 

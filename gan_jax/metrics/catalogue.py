@@ -1,6 +1,7 @@
 """The metrics by name: what each looks at, and the formula it calls."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -169,26 +170,48 @@ def parzen_window(evidence: Evidence) -> dict[str, float]:
 
 
 def path_length_z(evidence: Evidence) -> dict[str, float]:
-    """Paths between latents on the sphere that normal ones concentrate on."""
-    needs, sampler = evidence.needs, evidence.needs.sampler
-    number = needs.samples
-    z = np.asarray(sampler.latents(2 * number, needs.seed))
-    scale = z.shape[1] ** 0.5
+    """Paths between latents on the sphere that normal ones concentrate on; what else is in a latent stays."""
+    sampler = evidence.needs.sampler
+
+    def generate(latent, point, labels):
+        z = point.shape[1] ** 0.5 * point
+        return sampler.programs.generate(sampler.state, latent | {"z": z} if isinstance(latent, dict) else z, labels)
+
+    def place(latent):
+        return latent["z"] if isinstance(latent, dict) else latent
+
+    return {"ppl_z": _path_length(evidence.needs, "z", lambda latent, _: latent, place, generate)}
+
+
+def path_length_w(evidence: Evidence) -> dict[str, float]:
+    """Paths between styles, without truncation; the noise stays."""
+    sampler = evidence.needs.sampler
+
+    def styles(latent, labels):
+        return sampler.programs.styles(sampler.state, latent, labels, np.float32(1.0))
+
+    def generate(latent, point, labels):
+        return sampler.programs.generate(sampler.state, latent | {"w": point}, labels)
+
+    return {"ppl_w": _path_length(evidence.needs, "w", styles, lambda latent: latent["w"], generate)}
+
+
+def _path_length(needs: Needs, space: str, enter: Callable, place: Callable, generate: Callable) -> float:
+    """The mean over paths from latent i to latent i + n of n samples: `enter(latent, labels)` makes them latents of
+    the space, of which `place(latent)` moves, and `generate(latent, point, labels)` shows a point on the way."""
+    sampler, number = needs.sampler, needs.samples
     measure, t = perceptual(needs), np.random.default_rng(needs.seed).random(number, np.float32)
     labels, found = sampler.labels(BATCH_SIZE), []
     for start in range(0, number, BATCH_SIZE):
-        rows = np.minimum(np.arange(start, start + BATCH_SIZE), number - 1)
+        rows = np.minimum(np.arange(start, start + BATCH_SIZE, dtype=np.uint32), number - 1)
         with jax.set_mesh(sampler.mesh):
-            found.append(
-                path_length.lengths(
-                    lambda point: sampler.programs.generate(sampler.state, scale * point, labels),
-                    measure,
-                    z[rows],
-                    z[number + rows],
-                    t[rows],
-                )
+            a, b = (
+                enter(sampler.programs.latents(np.uint32(needs.seed), index, np.float32(np.inf)), labels)
+                for index in (rows, number + rows)
             )
-    return {"ppl_z": path_length.trimmed_mean(np.concatenate([np.asarray(part) for part in found])[:number])}
+            show = functools.partial(generate, a, labels=labels)
+            found.append(path_length.lengths(show, measure, place(a), place(b), t[rows], space=space))
+    return path_length.trimmed_mean(np.concatenate([np.asarray(part) for part in found])[:number])
 
 
 def critic_probe(evidence: Evidence) -> dict[str, float]:
@@ -244,10 +267,20 @@ def check_lpips(needs: Needs) -> None:
 def check_path_length(needs: Needs) -> None:
     sampler = needs.sampler
     sampler.check_latent()
+    _check_perceptual(needs)
+    if not (sampler.styled or sampler.config.model.get("latent") in ("normal", "sphere")):
+        raise InputError("needs latents that are normal or on a sphere, where a path is an arc")
+
+
+def check_path_length_w(needs: Needs) -> None:
+    needs.sampler.check_styled()
+    _check_perceptual(needs)
+
+
+def _check_perceptual(needs: Needs) -> None:
+    sampler = needs.sampler
     if len(sampler.shape) != 3 or sampler.shape[-1] not in (1, 3):
         raise InputError(f"LPIPS sees grey or RGB images, and the samples are {sampler.shape}")
-    if sampler.config.model.get("latent") not in ("normal", "sphere"):
-        raise InputError("needs latents that are normal or on a sphere, where a path is an arc")
     perceptual_protocol(needs)
 
 
@@ -285,5 +318,6 @@ BY_NAME: dict[str, Metric] = {
     "modes": Metric(coverage, "modes", "pixels", ("fake",), "3 standard deviations", "higher", check=check_modes),
     "parzen": Metric(parzen_window, "parzen", "pixels", TESTED, "1000 validation examples", "higher"),
     "ppl_z": Metric(path_length_z, "ppl_z", "images", (), "epsilon 1e-4", check=check_path_length),
+    "ppl_w": Metric(path_length_w, "ppl_w", "images", (), "epsilon 1e-4", check=check_path_length_w),
     "linear": Metric(critic_probe, "linear_accuracy", "critic", LEARNED, "", "higher", labelled=LEARNED),
 }

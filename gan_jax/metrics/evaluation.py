@@ -109,7 +109,7 @@ class Evaluation:
         parts = [f"metric {request.name} {request.metric.settings}".strip()]
         if request.extractor in self._extractors and self._extractors[request.extractor].protocol:
             parts.append(f"features {self._extractors[request.extractor].protocol}")
-        if request.name in ("lpips", "ppl_z"):
+        if request.name in ("lpips", "ppl_z", "ppl_w"):
             parts.append(f"features {catalogue.perceptual_protocol(needs)}")
         for side in ("real", "held_out"):
             if side in request.metric.sides:

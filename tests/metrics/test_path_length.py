@@ -1,12 +1,18 @@
 """Path length of generators whose path lengths are known."""
 
+from types import SimpleNamespace
+from unittest import mock
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from gan_jax import parallel
+from gan_jax.analysis.sampler import Sampler
 from gan_jax.errors import InputError
-from gan_jax.metrics import path_length
+from gan_jax.metrics import catalogue, path_length
+from gan_jax.metrics.extractors import Needs
 
 SIDE, SIZE = 8, 64
 RNG = np.random.default_rng(0)
@@ -145,3 +151,38 @@ def test_trimmed_mean_by_hand():
         path_length.trimmed_mean(np.array([]))
     with pytest.raises(InputError, match="2 of 3 lengths are not finite"):
         path_length.trimmed_mean(np.array([1.0, np.nan, np.inf]))
+
+
+def test_paths_of_a_generator_with_styles(monkeypatch):
+    """Styles 2 z for each of three layers, and images linear in their sum: lengths follow from z, in w as straight lines
+    and in z on the sphere of radius sqrt(size). Noise differs from latent to latent and stays as the first one's."""
+
+    def draw(seed, rows, bound):
+        z = jax.vmap(lambda row: jax.random.normal(jax.random.fold_in(jax.random.key(seed), row), (SIZE,)))(rows)
+        return {"z": z, "noise": (10.0 * z[:, :1],)}
+
+    def styles(state, latent, labels, psi):
+        assert psi == 1.0
+        return {"w": jnp.repeat(2.0 * latent["z"][:, None], 3, axis=1), "noise": latent["noise"]}
+
+    def generate(state, latent, labels):
+        w = latent["w"] if "w" in latent else styles(state, latent, labels, 1.0)["w"]
+        return linear(w.sum(axis=1)) + latent["noise"][0][:, :, None, None]
+
+    programs = SimpleNamespace(latents=draw, styles=styles, generate=generate)
+    sampler = mock.Mock(
+        spec=Sampler, programs=programs, state=None, mesh=parallel.make_mesh({"data": 1, "fsdp": 1}, jax.devices()[:1])
+    )
+    sampler.labels = lambda number: jnp.zeros(number, jnp.int32)
+    monkeypatch.setattr(catalogue, "perceptual", lambda needs: squared)
+    evidence = catalogue.Evidence(Needs(None, None, None, sampler, seed=3, samples=100), {}, "")
+    z = np.asarray(draw(3, np.arange(200, dtype=np.uint32), None)["z"], float)
+    a, b, matrix = z[:100], z[100:], MATRIX.astype(float)
+    wanted = (6.0 * (b - a) @ matrix) ** 2
+    found = catalogue.path_length_w(evidence)["ppl_w"]
+    assert found == pytest.approx(path_length.trimmed_mean(wanted.sum(1)), rel=1e-3)
+    t = np.random.default_rng(3).random(100, np.float32)
+    start, end = reference(a, b, t, 1e-4)
+    wanted = (6.0 * SIZE**0.5 * (end - start) @ matrix) ** 2 / 1e-8
+    found = catalogue.path_length_z(evidence)["ppl_z"]
+    assert found == pytest.approx(path_length.trimmed_mean(wanted.sum(1)), rel=1e-3)
