@@ -26,8 +26,8 @@ SHARED = pathlib.Path(os.environ.get("GAN_JAX_SHARED", pathlib.Path(__file__).pa
 
 
 def pytest_configure(config):
-    """The quick suite compiles much and runs little: without most optimisations it takes half the time. Trainings, and
-    whatever else is slow, are compiled as users compile them."""
+    """The quick suite and the battery compile much and run little: without most optimisations they take half the time.
+    Trainings, and whatever else is slow, are compiled as users compile them."""
     if "slow" not in config.option.markexpr.replace("not slow", ""):
         os.environ["JAX_DISABLE_MOST_OPTIMIZATIONS"] = "1"  # for the processes that tests start
         jax.config.update("jax_disable_most_optimizations", True)

@@ -16,7 +16,11 @@ from gan_jax.train import step as compiled
 ROOT = pathlib.Path(__file__).parents[1]
 NAMES = sorted(path.stem for path in (ROOT / "experiments").glob("*.py"))
 QUICK = {"gan", "egan"}  # the classical game, a population
-MOST_ARE_SLOW = [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in NAMES]
+
+
+def every(mark):
+    """The names of all experiments; those that the quick suite does without have this mark."""
+    return pytest.mark.parametrize("name", [pytest.param(name, marks=[mark] * (name not in QUICK)) for name in NAMES])
 
 
 def get_config(name: str, variant: str = "smoke"):

@@ -59,7 +59,7 @@ def stopped(config, stages, workdir, calls):
         loop.train(config, stages, workdir)
 
 
-@pytest.mark.parametrize("name", experiments.MOST_ARE_SLOW)
+@experiments.every(pytest.mark.battery)
 def test_a_stopped_run_continues_as_if_it_had_not(name, tmp_path):
     config = prepared(name, steps=6, log_every=2)
     stages = contract.load(config)
@@ -69,9 +69,10 @@ def test_a_stopped_run_continues_as_if_it_had_not(name, tmp_path):
     assert_same(straight, final(config, tmp_path / "parts"))
 
 
-def test_steps_per_call_changes_nothing(tmp_path):
-    one = final(prepared(steps=12, steps_per_call=1), tmp_path / "one")
-    four = final(prepared(steps=12, steps_per_call=4, log_every=2, save_every=4), tmp_path / "four")
+@pytest.mark.parametrize("name", ["gan", pytest.param("dcgan", marks=pytest.mark.battery)])
+def test_steps_per_call_changes_nothing(name, tmp_path):
+    one = final(prepared(name, steps=12, steps_per_call=1), tmp_path / "one")
+    four = final(prepared(name, steps=12, steps_per_call=4, log_every=2, save_every=4), tmp_path / "four")
     assert_same(one, four)
 
 

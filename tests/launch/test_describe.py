@@ -31,7 +31,7 @@ def number(text):
     return float(value) * 1000 ** " kMGTP".index(unit or " ")
 
 
-@pytest.mark.parametrize("name", experiments.NAMES)
+@experiments.every(pytest.mark.battery)
 def test_networks_and_state_are_those_of_the_training(name, capsys):
     rows = described(capsys, config(name), "--nocompile")
     state = experiments.open_run(name).abstract()

@@ -88,7 +88,7 @@ def contents(folder):
     return {path: (path.stat().st_mtime_ns, path.is_file() and path.read_bytes()) for path in folder.rglob("*")}
 
 
-@pytest.mark.parametrize("name", experiments.NAMES)
+@experiments.every(pytest.mark.battery)
 def test_the_resolved_config_tells_what_the_loader_gives(name):
     run = experiments.open_run(name)
     assert restore.batch_spec(run.config, run.stage, run.mesh) == run.loader.spec(1)

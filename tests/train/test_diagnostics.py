@@ -142,7 +142,7 @@ def stored(count, example, domain):
     }
 
 
-@pytest.mark.parametrize("name", experiments.NAMES)
+@experiments.every(pytest.mark.battery)
 def test_every_gan_is_asked(name):
     """Shapes alone are traced: `test_resume.py` trains each of them with its diagnostics."""
     run = experiments.open_run(name)
