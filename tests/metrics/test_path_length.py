@@ -155,7 +155,7 @@ def test_trimmed_mean_by_hand():
 
 def test_paths_of_a_generator_with_styles(monkeypatch):
     """Styles 2 z for each of three layers, and images linear in their sum: lengths follow from z, in w on straight
-    lines and in z on the sphere of radius sqrt(size). Noise differs from latent to latent and stays as the first one's."""
+    lines and in z on the sphere of radius sqrt(size). Noise differs between latents and stays the first one's."""
 
     def draw(seed, rows, bound):
         z = jax.vmap(lambda row: jax.random.normal(jax.random.fold_in(jax.random.key(seed), row), (SIZE,)))(rows)
