@@ -1,5 +1,6 @@
 """launch/evaluate.py: runs and folders, all values or none."""
 
+import functools
 import json
 import sys
 
@@ -8,7 +9,7 @@ import pytest
 
 from gan_jax import config as base
 from gan_jax.errors import InputError
-from gan_jax.metrics import records
+from gan_jax.metrics import classifier, records
 from tests import experiments
 from tests.launch import test_scripts
 from tests.launch.test_sample import call, train
@@ -53,7 +54,8 @@ def test_a_run_is_measured_and_the_values_kept(points, capsys):
     assert earlier["fid/pixels"] != again["fid/pixels"] == line["fid/pixels"]
 
 
-def test_labels_reach_the_metrics_that_need_them(labelled, tmp_path):
+def test_labels_reach_the_metrics_that_need_them(labelled, tmp_path, monkeypatch):
+    monkeypatch.setattr(classifier, "fit", functools.partial(classifier.fit, steps=20))  # what it learns does not matter
     test = images_in(tmp_path / "test", 30, seed=1, shape=(8, 8, 1), classes=3)
     call("evaluate", "--workdir", labelled, "--metrics=is:classifier", "--samples=40")
     assert 1 <= log_of(labelled)[-1]["is/classifier"] <= 3
