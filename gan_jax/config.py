@@ -28,8 +28,10 @@ def data(**keys) -> ConfigDict:
             "split": "train",  # of TFDS, and of folders of pairs
             "resolution": None,  # height and width: an integer, or (H, W); None keeps the dataset's own
             "channels": None,  # 1 makes images grey, 3 makes them RGB; None keeps the dataset's own
-            "crop": "none",  # how another aspect ratio is met: "none" stretches, "center" or "random" cut
+            "crop": "none",  # how another size is met: "none" stretches, "center" and "random" cut and resize, "patch"
+            # cuts windows of just this resolution at random places
             "flip": False,  # mirror half of the images left to right
+            "downsample": None,  # pairs for super-resolution: images become `b`, and `a` is so many times smaller
             "size": None,  # use only this many records, or draw this many of a world
             "labels_per_class": None,  # so many labels of each class are known, the others are -1; None is all of them
             "label_seed": 0,  # which ones
@@ -39,7 +41,7 @@ def data(**keys) -> ConfigDict:
         },
         convert_dict=False,
     )
-    for key in ("resolution", "channels", "size", "labels_per_class"):
+    for key in ("resolution", "channels", "downsample", "size", "labels_per_class"):
         section[key] = config_dict.placeholder(object if key == "resolution" else int)
     section.update(keys)
     return section

@@ -21,8 +21,10 @@ def open(section: ConfigDict):
     Raises:
       InputError: naming the key and what would be right.
     """
-    source, known = _open(section), section.get("labels_per_class")  # a run may be older than the key
-    return source if known is None else FewLabels(source, known, section.label_seed)
+    source = _open(section)
+    known, factor = section.get("labels_per_class"), section.get("downsample")  # a run may be older than the keys
+    source = source if known is None else FewLabels(source, known, section.label_seed)
+    return source if factor is None else translation.downsampled(source, factor)
 
 
 def _open(section: ConfigDict):

@@ -134,10 +134,14 @@ def _point_picture(samples: np.ndarray, batch: Mapping[str, np.ndarray]) -> np.n
 
 
 def _translation_picture(samples: np.ndarray | Mapping[str, np.ndarray], batch: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Rows of `a`, its translation and `b`; of translations both ways (samples `b` and `a`) that of `b` beside it."""
+    """Rows of `a`, its translation and `b`; of translations both ways (samples `b` and `a`) that of `b` beside it.
+
+    Where `a` is smaller, as in super-resolution, its pixels are shown as squares."""
     both = samples if isinstance(samples, Mapping) else {"b": samples}
     shown = [batch.get("a"), both["b"], batch.get("b"), both.get("a")]
     shown = [_coloured(images) for images in shown if images is not None]
+    height = max(images.shape[1] for images in shown)
+    shown = [images.repeat(height // images.shape[1], 1).repeat(height // images.shape[1], 2) for images in shown]
     count, columns = len(shown[0]), len(shown)
     rows = math.ceil(math.sqrt(count * columns))
     blocks = [

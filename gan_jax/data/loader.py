@@ -182,7 +182,7 @@ class Loader:
         batch = {}
         for part in self._parts:
             own = part.seed(seed)
-            where = [crop_places(own, positions)] if self.section.crop == "random" else []
+            where = [crop_places(own, positions)] if self.section.crop in transforms.PLACED else []
             batch |= part.source.read(shuffled(own, positions, len(part.source)), *where)
         return batch
 
@@ -269,7 +269,7 @@ def _check(section: ConfigDict, example: dict[str, np.ndarray], records: int) ->
         raise InputError(f"config.data.workers={section.workers} must be 0 (read without threads) or more")
     if not section.on_device:
         return
-    if section.crop == "random":
+    if section.crop in transforms.PLACED:
         raise InputError(
             "config.data.on_device=True keeps every image as it is; it needs config.data.crop=none or center"
         )

@@ -30,6 +30,7 @@ from gan_jax.errors import InputError, choices
 
 ORIENTATION = 0x0112  # the EXIF tag
 UPRIGHT, TRANSPOSED = 1, range(5, 9)  # its values: nothing to do, quarter turns
+KEPT = 2**28  # bytes of decoded images that a folder keeps where small windows are cut of them again and again
 COMMAND = "python launch/prepare.py --name {name}"
 
 
@@ -118,6 +119,8 @@ class Folder:
             resolution, channels = resolution or found[0], channels or found[1]
         self.resolution, self.channels = resolution, channels
         self._fit = Fit(resolution, channels, crop, enlarged)
+        self._kept: dict[int, np.ndarray] = {}
+        self._room = KEPT if crop == "patch" else 0
 
     def _scan(self, sizes: bool, channels: bool) -> tuple[tuple[int, int], int]:
         with ThreadPoolExecutor(16) as pool:
@@ -142,9 +145,17 @@ class Folder:
         return len(self.files)
 
     def read(self, indices: np.ndarray, where: np.ndarray | None = None) -> dict[str, np.ndarray]:
-        files = [self.files[i] for i in indices]
-        batch = {"image": fitted([decode(file, file) for file in files], self._fit, where)}
+        batch = {"image": fitted([self._decoded(int(i)) for i in indices], self._fit, where)}
         return batch | {"label": self._labels[indices]} if self.classes else batch
+
+    def _decoded(self, index: int) -> np.ndarray:
+        image = self._kept.get(index)
+        if image is None:
+            image = decode(self.files[index], self.files[index])
+            if image.nbytes <= self._room:
+                self._room -= image.nbytes
+                self._kept[index] = image
+        return image
 
 
 def _images_below(path: str) -> list[str]:

@@ -5,6 +5,8 @@ device, whole batches: bytes to floats, mirroring.
 """
 
 import dataclasses
+import functools
+import math
 
 import jax.numpy as jnp
 import numpy as np
@@ -13,7 +15,8 @@ from PIL import Image
 
 from gan_jax.errors import InputError
 
-CROPS = ("none", "center", "random")
+CROPS = ("none", "center", "random", "patch")
+PLACED = ("random", "patch")  # those that are told where
 CENTRE = (0.5, 0.5)
 
 
@@ -22,7 +25,8 @@ class Fit:
     """Brings images of any size to one resolution (H, W) and number of channels; None leaves them as they are.
 
     crop: how another aspect ratio is met. `none` stretches; `center` and `random` cut the largest window of the right
-    aspect, the latter where it is told to.
+    aspect, the latter where it is told to; `patch` cuts a window of just this size there, and nothing is resized but
+    images that are smaller.
     enlarged: a larger size (H, W) that images are stretched to, from which `random` cuts windows without another
     resize; without `random` they are stretched to `resolution`.
     """
@@ -40,6 +44,9 @@ class Fit:
             return resize(image, self.enlarged)[_cut(self.enlarged, self.resolution, where)]
         if self.resolution is None or image.shape[:2] == self.resolution:
             return image
+        if self.crop == "patch":
+            image = at_least(image, self.resolution)
+            return image[_cut(image.shape[:2], self.resolution, where)]
         if self.crop != "none" and self.enlarged is None:
             image = image[window(image.shape[:2], self.resolution, where if self.crop == "random" else CENTRE)]
         return resize(image, self.resolution)
@@ -72,6 +79,51 @@ def resize(image: np.ndarray, resolution: tuple[int, int]) -> np.ndarray:
         return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
     planes = [Image.fromarray(np.ascontiguousarray(image[..., i])) for i in range(channels)]
     return np.stack([np.asarray(plane.resize((width, height), Image.Resampling.LANCZOS)) for plane in planes], axis=-1)
+
+
+def at_least(image: np.ndarray, resolution: tuple[int, int]) -> np.ndarray:
+    """The image, or where a side is shorter than that of `resolution` one enlarged until both are as long."""
+    ratio = max(wanted / side for wanted, side in zip(resolution, image.shape[:2], strict=True))
+    return image if ratio <= 1 else resize(image, tuple(math.ceil(ratio * side) for side in image.shape[:2]))
+
+
+def cubic(distance: np.ndarray) -> np.ndarray:
+    """The weight of a sample so many samples away: Keys's cubic with a = -1/2, 0 from 2 on."""
+    distance = np.abs(distance)
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
+
+
+def bicubic(images: UInt8[np.ndarray, "n h w c"], size: tuple[int, int]) -> UInt8[np.ndarray, "n height width c"]:
+    """Bytes resized as benchmarks of super-resolution are, by MATLAB's imresize: its small images of Set5 bit for bit.
+
+    Keys's cubic, widened by the ratio of sizes where images shrink, which is antialiasing; pixels at the border go on
+    beyond it; after rows, and again after columns, values are rounded to bytes.
+    """
+    down, across = (_cubic_weights(*sides) for sides in zip(images.shape[1:3], size, strict=True))
+    n, height, width, channels = images.shape
+    rows = _to_bytes(down @ images.reshape(n, height, width * channels).astype(np.float32))
+    rows = rows.reshape(n * size[0], width, channels).astype(np.float32)
+    return _to_bytes(across @ rows).reshape(n, *size, channels)
+
+
+def _to_bytes(values: np.ndarray) -> np.ndarray:
+    return np.floor(values + 0.5).clip(0, 255).astype(np.uint8)  # halves upwards
+
+
+@functools.cache
+def _cubic_weights(length: int, out: int) -> np.ndarray:
+    """Weights of the pixels of a row in each pixel of one of another length: float32 [out, length]."""
+    ratio = length / out
+    width = max(ratio, 1.0)
+    centres = (np.arange(out)[:, None] + 0.5) * ratio - 0.5
+    pixels = np.floor(centres - 2 * width) + np.arange(math.ceil(4 * width) + 2)
+    weights = cubic((centres - pixels) / width)
+    weights /= weights.sum(axis=1, keepdims=True)
+    matrix = np.zeros((out, length))
+    np.add.at(matrix, (np.arange(out)[:, None], pixels.clip(0, length - 1).astype(int)), weights)
+    return matrix.astype(np.float32)
 
 
 def to_channels(image: np.ndarray, channels: int) -> np.ndarray:

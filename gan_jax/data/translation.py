@@ -4,6 +4,7 @@
     Pairs        two folders, matched by the names of their files
     SideBySide   one folder of images that hold both halves, as pix2pix ships them
     Unpaired     two collections, each in an order of its own
+    downsampled  images of any source as `b`, and what is left of them at a smaller size as `a`
 
 `b` is the main array (`domain`), what a translator is to make. Folders may have splits, as pix2pix and CycleGAN name
 them: `trainA` and `trainB`, or `A/train` and `B/train`, or `train` with both halves side by side. One without splits is
@@ -20,7 +21,7 @@ from operator import itemgetter
 import numpy as np
 
 from gan_jax.data.sources import Folder, Subset, decode, fitted
-from gan_jax.data.transforms import Fit
+from gan_jax.data.transforms import Fit, bicubic
 from gan_jax.errors import InputError, choose
 
 DIRECTIONS = {"AtoB": ("a", "b"), "BtoA": ("b", "a")}  # what the first and the second folder, or half, are called
@@ -45,6 +46,26 @@ class View:
     def read(self, indices: np.ndarray, *where: np.ndarray) -> dict[str, np.ndarray]:
         found = self.source.read(indices, *where)
         return {name: make(found) for name, make in self.make.items()}
+
+
+def downsampled(source, factor: int) -> View:
+    """Pairs to learn super-resolution from: images `b` [n,H,W,C], and `a` [n,H/factor,W/factor,C], the same made
+    smaller by MATLAB's bicubic filter. What is cut is cut before, so that pixels of both meet exactly.
+
+    Raises:
+      InputError: for a factor that is none or does not divide the sides, or a source of anything but images.
+    """
+    if factor < 2:
+        raise InputError(f"config.data.downsample={factor} must be at least 2, or None for images that are no pairs")
+    if source.domain != "image":
+        raise InputError(f"config.data.downsample={factor} makes images smaller, and this dataset holds no images")
+    height, width = source.read(np.zeros(1, np.int64))["image"].shape[1:3]
+    if height % factor or width % factor:
+        raise InputError(
+            f"config.data.downsample={factor} must divide both sides of config.data.resolution=({height}, {width})"
+        )
+    size = (height // factor, width // factor)
+    return View(source, {"a": lambda found: bicubic(found["image"], size), "b": IMAGE})
 
 
 @dataclasses.dataclass(frozen=True)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Num
 
+from gan_jax.data.transforms import cubic
 from gan_jax.nets.inception import tf1_bilinear
 
 __all__ = ["clean", "tf1_bilinear"]  # the latter is part of the network's graph, and defined there
@@ -43,9 +44,6 @@ def bicubic(length: int, out: int) -> Float[np.ndarray, "out length"]:
     first = np.maximum((centres - 2 * width + 0.5).astype(int), 0)
     last = np.minimum((centres + 2 * width + 0.5).astype(int), length)
     pixels = np.arange(length)
-    distance = np.abs((pixels + 0.5 - centres[:, None]) / width)
-    near = (1.5 * distance - 2.5) * distance**2 + 1
-    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-    kernel = np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
+    kernel = cubic((pixels + 0.5 - centres[:, None]) / width)
     kernel *= (pixels >= first[:, None]) & (pixels < last[:, None])
     return (kernel / kernel.sum(axis=1, keepdims=True)).astype(np.float32)

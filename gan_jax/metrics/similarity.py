@@ -93,8 +93,6 @@ def diversity(images: UInt8[np.ndarray, "n height width channels"], batch_size: 
 def luma(images: Images) -> Float[Array, "batch height width 1"]:
     """Y of RGB in 0..255: black is 16, white is 235 (ITU-R BT.601, studio swing).
 
-    What super-resolution reports PSNR and SSIM on, of images rounded to bytes, with `crop_border` by the scale factor.
-
     Raises:
       InputError: unless there are 3 channels.
     """
@@ -102,6 +100,21 @@ def luma(images: Images) -> Float[Array, "batch height width 1"]:
         raise InputError(f"luma: images have {images.shape[-1]} channel(s), it is defined for the 3 of RGB")
     red, green, blue = jnp.split(jnp.asarray(images, jnp.float32), 3, axis=-1)
     return 16 + (LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue) / 255
+
+
+def super_resolution(made: Images, truth: Images, border: int) -> tuple[Float[Array, "batch"], Float[Array, "batch"]]:
+    """PSNR in dB and SSIM as super-resolution reports them: on Y of bytes, without `border` pixels at each side.
+
+    Grey images are taken as RGB. The border is as wide as images were made larger.
+
+    Raises:
+      InputError: for images of unequal shape, or of which nothing is left for SSIM's window.
+    """
+    made, truth = _pair(made, truth)
+    if truth.shape[-1] == 1:
+        made, truth = (jnp.repeat(images, 3, axis=-1) for images in (made, truth))
+    a, b = (crop_border(luma(images), border) for images in (made, truth))
+    return psnr(a, b), ssim(a, b)
 
 
 def crop_border(images: Images, n: int) -> Images:

@@ -115,7 +115,7 @@ def test_a_stage_may_ask_for_another_resolution():
         ({"name": "faces", "size": 0}, r"config\.data\.size=0 must be at least 1"),
         (
             {"name": "faces", "crop": "centre"},
-            r"config\.data\.crop.*Did you mean 'center'\? Choices: center, none, random",
+            r"config\.data\.crop.*Did you mean 'center'\? Choices: center, none, patch, random",
         ),
         ({"name": "faces", "crop": "random"}, r"config\.data\.crop='random': 'faces' is drawn at any resolution"),
         ({"name": "faces", "resolution": 0}, r"config\.data\.resolution=0 must be a positive integer, or two"),

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from gan_jax.data import transforms
+from gan_jax.data.sources import decode
 from gan_jax.data.transforms import Fit
 from gan_jax.errors import InputError
 
@@ -111,3 +112,43 @@ def test_channels():
 def test_other_numbers_of_channels_are_refused(own, channels):
     with pytest.raises(InputError, match=rf"config.data.channels={channels}: images of {own} channels"):
         transforms.to_channels(np.zeros((2, 2, own), np.uint8), channels)
+
+
+def test_a_patch_is_cut_and_nothing_is_resized():
+    cut = Fit((6, 8), crop="patch")
+    np.testing.assert_array_equal(cut(NOISE, (0.0, 0.0)), NOISE[:6, :8])
+    np.testing.assert_array_equal(cut(NOISE, (0.999, 0.999)), NOISE[-6:, -8:])
+    np.testing.assert_array_equal(cut(NOISE), NOISE[3:9, 6:14])
+    assert Fit((24, 8), crop="patch")(NOISE, (0.0, 0.0)).shape == (24, 8, 3)  # of an image enlarged to 24 x 40
+    np.testing.assert_array_equal(Fit((24, 40), crop="patch")(NOISE), transforms.resize(NOISE, (24, 40)))
+
+
+def test_bicubic_keeps_constants_and_ramps():
+    for value in (0, 77, 255):
+        flat = np.full((1, 12, 20, 3), value, np.uint8)
+        assert (transforms.bicubic(flat, (3, 5)) == value).all()
+        assert (transforms.bicubic(flat, (48, 40)) == value).all()
+    ramp = np.broadcast_to(np.arange(0, 240, 6, dtype=np.uint8)[None, None, :, None], (1, 8, 40, 1))
+    assert transforms.bicubic(ramp, (2, 10))[0, 0, 2:-2, 0].tolist() == [57, 81, 105, 129, 153, 177]  # 6 (4 k + 1.5)
+    assert set(np.diff(transforms.bicubic(ramp, (8, 80))[0, 0, 4:-4, 0].astype(int))) == {3}
+
+
+def test_bicubic_by_its_definition():
+    """The middle of a row of 8 made to 2: 16 taps of the kernel widened by 4, those beyond the border at its pixel."""
+    row = np.random.default_rng(1).integers(0, 256, 8)
+    offsets = np.arange(-8, 8) + 0.5  # from the middle between the two pixels around 1.5
+    weights = transforms.cubic(offsets / 4) / transforms.cubic(offsets / 4).sum()
+    expected = (weights * row[np.clip(np.arange(-6, 10), 0, 7)]).sum()
+    image = np.broadcast_to(row.astype(np.uint8)[None, None, :, None], (1, 4, 8, 1))
+    assert transforms.bicubic(image, (4, 2))[0, 0, 0, 0] == round(expected)
+    np.testing.assert_allclose(transforms.cubic(np.array([0, 0.5, 1, 1.5, 2, 2.5])), [1, 0.5625, 0, -0.0625, 0, 0])
+
+
+def test_bicubic_makes_the_benchmarks_small_images(real_data):
+    """The low-resolution half of Set5, made by MATLAB, bit for bit."""
+    large = sorted((real_data / "sr/set5_x4").glob("*_HR.png"))
+    assert len(large) == 5
+    for path in large:
+        truth = decode(path, path.name)
+        small = decode(path.with_name(path.name.replace("HR", "LR")), path.name)
+        np.testing.assert_array_equal(transforms.bicubic(truth[None], small.shape[:2])[0], small)

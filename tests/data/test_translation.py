@@ -300,3 +300,55 @@ def test_the_shipped_sets(real_data):
     assert len(np.unique(first["a"] // 32)) <= len(np.unique(first["b"] // 32))  # labels have few colours
     other = config_for(name="unpaired", path=str(real_data / "unpaired/facades128"))
     assert (datasets.resolve(other).data.resolution, datasets.resolve(other).data.examples) == ((128, 128), 120)
+
+
+# ------------------------------------------------------------------------------------------------ super-resolution
+
+
+def test_small_images_are_made_of_the_windows_that_were_cut(tmp_path):
+    """So pixels of both meet: of an image of one column's colours the small one's columns are means of four."""
+    ramp = np.broadcast_to((4 * np.arange(60, dtype=np.uint8))[None, :, None], (40, 60, 3))
+    write(tmp_path, {"1": ramp, "2": ramp})
+    loader = open_loader(name="folder", path=str(tmp_path), resolution=16, crop="patch", flip=True, downsample=4)
+    batch = batch_of(loader, steps=6)
+    assert (batch["a"].shape, batch["b"].shape) == ((6, 6, 4, 4, 3), (6, 6, 16, 16, 3))
+    means = batch["b"].reshape(6, 6, 16, 4, 4, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(batch["a"][..., 0, 1:3, :], means[:, :, 1:3], atol=1.01 / 127.5)  # rounded to bytes
+    left = batch["b"][..., 0, 0, 0] * 127.5 + 127.5
+    steps = batch["b"][..., 0, 1, 0] - batch["b"][..., 0, 0, 0]
+    assert len(np.unique(left.round())) > 20  # of 45 places, each also mirrored
+    assert {round(float(step) * 127.5) for step in steps.ravel()} == {4, -4}
+    again = batch_of(
+        open_loader(name="folder", path=str(tmp_path), resolution=16, crop="patch", flip=True, downsample=4)
+    )
+    np.testing.assert_array_equal(again["b"], batch["b"][:1])
+
+
+@pytest.mark.parametrize("name", ["shapes", "faces", "strokes"])
+def test_worlds_become_pairs(name):
+    config = datasets.resolve(config_for(name=name, resolution=(8, 16), downsample=2, size=9))
+    assert (config.data.domain, config.data.source_shape, config.data.resolution) == ("b", (4, 8, 3), (8, 16))
+    assert (config.data.paired, config.data.classes, config.data.examples) == (True, 0, 9)
+    assert datasets.resolve(config) == config
+    held_out = populations.held_out(config.data, parallel.make_mesh({"data": -1, "fsdp": 1}, jax.devices()[:1]), 4, "a")
+    assert held_out.shape == (4, 8, 3)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"name": "strokes", "downsample": 1}, r"config\.data\.downsample=1 must be at least 2"),
+        ({"name": "gaussians", "downsample": 2}, "this dataset holds no images"),
+        ({"name": "masks_to_faces", "downsample": 2}, "this dataset holds no images"),
+        ({"name": "strokes", "resolution": 30, "downsample": 4}, r"downsample=4 must divide both sides.*\(30, 30\)"),
+    ],
+)
+def test_what_cannot_be_made_smaller(keys, message):
+    with pytest.raises(InputError, match=message):
+        datasets.open(base.data(**keys))
+
+
+def test_a_picture_of_pairs_shows_small_pixels_as_squares():
+    small, large = np.zeros((2, 2, 2, 3), np.float32), np.ones((2, 8, 8, 3), np.float32)
+    picture = display.BY_DOMAIN["b"](large, {"a": small, "b": large})
+    assert picture.shape == display.BY_DOMAIN["b"](large, {"a": large, "b": large}).shape

@@ -10,6 +10,7 @@ from gan_jax.metrics import similarity
 from gan_jax.metrics.similarity import crop_border, diversity, luma, psnr
 
 ssim, ms_ssim = jax.jit(similarity.ssim), jax.jit(similarity.ms_ssim)
+super_resolution = jax.jit(similarity.super_resolution, static_argnums=2)
 
 
 def pictures(n, height, width, channels, seed=0):
@@ -177,3 +178,19 @@ def test_crop_border():
 def test_bad_input_says_what_is_needed(call, message):
     with pytest.raises(InputError, match=message):
         call(np.zeros((3, 32, 32, 1), np.uint8))
+
+
+def test_super_resolution_looks_at_luma_without_borders():
+    """What differs in the border, or in colour at one luma, costs nothing; one step of Y everywhere is 48.13 dB."""
+    truth = np.random.default_rng(3).integers(40, 200, (2, 24, 28, 3)).astype(np.float32)
+    border = truth.copy()
+    border[:, :4] = border[:, -4:] = border[:, :, :4] = border[:, :, -4:] = 0.0
+    made, alike = super_resolution(border, truth, 4)
+    assert np.isinf(made).all()
+    np.testing.assert_allclose(alike, 1.0, atol=1e-6)
+    lighter = truth + np.float32(255 / 219)
+    np.testing.assert_allclose(super_resolution(lighter, truth, 4)[0], 48.1308, atol=1e-3)
+    grey = super_resolution(lighter[..., :1], truth[..., :1], 4)[0]
+    np.testing.assert_allclose(grey, 48.1308, atol=1e-3)
+    with pytest.raises(InputError, match="smaller than its window"):
+        super_resolution(truth[:, :16], truth[:, :16], 4)
