@@ -55,7 +55,7 @@ def test_a_run_is_measured_and_the_values_kept(points, capsys):
 
 
 def test_labels_reach_the_metrics_that_need_them(labelled, tmp_path, monkeypatch):
-    monkeypatch.setattr(classifier, "fit", functools.partial(classifier.fit, steps=20))  # what it learns does not matter
+    monkeypatch.setattr(classifier, "fit", functools.partial(classifier.fit, steps=20))  # no matter what it learns
     test = images_in(tmp_path / "test", 30, seed=1, shape=(8, 8, 1), classes=3)
     call("evaluate", "--workdir", labelled, "--metrics=is:classifier", "--samples=40")
     assert 1 <= log_of(labelled)[-1]["is/classifier"] <= 3
