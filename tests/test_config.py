@@ -1,5 +1,7 @@
 """Configs: what is refused, and that what is written is what is read."""
 
+import json
+
 import jax.numpy as jnp
 import pytest
 
@@ -90,3 +92,12 @@ def test_differences_name_the_keys():
     old, new = experiments.get_config("gan"), experiments.get_config("gan")
     new.model.loss = "hinge"
     assert base.differences(old, new, ("model",)) == ["model.loss: non_saturating -> hinge"]
+
+
+def test_a_run_that_is_older_than_a_key_of_the_data_may_go_on():
+    """What the keys of pairs and of few labels say where nobody asked for them is what their absence says."""
+    new = datasets.resolve(experiments.get_config("gan"))
+    old = new.copy_and_resolve_references().to_dict()
+    for key in ("paired", "source_shape", "downsample", "labels_per_class"):
+        del old["data"][key]
+    assert not base.differences(base.from_json(json.dumps(old)), new, ("data",))

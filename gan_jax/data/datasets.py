@@ -55,8 +55,8 @@ def resolve(config: ConfigDict) -> ConfigDict:
 
     `resolution` becomes (H, W), None for points; `channels` the last dimension of the main array; new are `domain`,
     `classes` (number of labels, 0 without), `examples` (number of records), `source_shape`, the (H, W, C) of images
-    that are to be translated, None without, and `paired`, whether what they should become is known. Resolving again
-    changes nothing.
+    that are to be translated, and `paired`, whether what they should become is known: None for all others, as in runs
+    that are older than a key. Resolving again changes nothing.
 
     Raises:
       InputError: if the data cannot be opened, or its first record cannot be read.
@@ -73,7 +73,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
         "classes": len(source.classes) if "label" in first else 0,
         "examples": len(source),
         "source_shape": first["a"].shape[1:] if domain == "b" else None,
-        "paired": domain == "b" and not isinstance(source, translation.Unpaired),
+        "paired": (domain == "b" and not isinstance(source, translation.Unpaired)) or None,
     }
     resolved = ConfigDict(values)
     return resolved.lock() if config.is_locked else resolved
