@@ -29,6 +29,9 @@ WEIGHTS = flags.DEFINE_enum("weights", "average", ["average", "raw"], "The gener
 SAMPLES = flags.DEFINE_integer("samples", None, "How many; as many as the reference has, at most 50,000, if not given.")
 SEED = flags.DEFINE_integer("seed", 0, "Of the latents and of what metrics draw.")
 TRUNCATION = flags.DEFINE_float("truncation", None, "Draw latents beyond this bound again; normal latents only.")
+STANDING = flags.DEFINE_integer(
+    "standing", 0, "BigGAN: take moments of batch norm from so many batches of such samples.", lower_bound=0
+)
 FOLDER = flags.DEFINE_string("folder", None, "Images (a folder, or an NPZ file) that are measured instead of a run's.")
 REFERENCE = flags.DEFINE_string("reference", None, "Images they are measured against; the run's data if not given.")
 TEST = flags.DEFINE_string("test", None, "Images that were held out; the data's test split if not given.")
@@ -89,9 +92,14 @@ def main(_):
 def of_run(requests):
     """What is measured of a run: (needs, step, log)."""
     import gan_jax
+    from gan_jax.analysis import standing
     from gan_jax.metrics import populations
 
     sampler = gan_jax.load(WORKDIR.value, STEP.value, weights=WEIGHTS.value)
+    if STANDING.value:
+        sampler = standing.standing(
+            sampler, STANDING.value, BATCH_SIZE.value, seed=SEED.value, truncation=TRUNCATION.value
+        )
     sides = {side for request in requests for side in request.populations}
     data, mesh = sampler.config.data.copy_and_resolve_references(), sampler.mesh
     if DATA.value is not None:

@@ -4,13 +4,16 @@
     python launch/sample.py --workdir runs/x --number 100 --format png --output faces --truncation 0.7
     python launch/sample.py --workdir runs/x --number 50000 --format npz --output samples.npz
     python launch/sample.py --workdir runs/x --labels 0,1,2 --weights raw --step 3000
+    python launch/sample.py --workdir runs/x --truncation 0.5 --standing 16                        # BigGAN
     python launch/sample.py --workdir runs/y --input photos --output translated                    # pix2pix, CycleGAN
+    python launch/sample.py --workdir runs/z --input small --output large                          # SRGAN
 
 The data that the run was trained on need not be there, nor as many devices. Sample i of a seed is the same whatever
 the number of samples, the batch size and the devices (`gan_jax/analysis/sampler.py`).
 
 A GAN that translates needs `--input`, a folder of images. Each becomes a PNG file of the same name in `--output`, of
-the size of the run's images or, with `--keep_size`, of its own.
+the size of the run's images or, with `--keep_size`, of its own. Where images are made larger, each is, from its own
+size.
 
 An NPZ file holds `samples`, uint8 [N,H,W,C] (points: float32 [N,D]), and of a conditional GAN `labels`, int32 [N].
 """
@@ -36,6 +39,9 @@ STEP = flags.DEFINE_integer("step", None, "Which checkpoint; the newest if not g
 SEED = flags.DEFINE_integer("seed", 0, "Of the latents.")
 LABELS = flags.DEFINE_string("labels", None, "Classes to take in turn, as 3 or 0,1,2; all of them if not given.")
 TRUNCATION = flags.DEFINE_float("truncation", None, "Draw latents beyond this bound again; normal latents only.")
+STANDING = flags.DEFINE_integer(
+    "standing", 0, "BigGAN: take moments of batch norm from so many batches of such samples.", lower_bound=0
+)
 INPUT = flags.DEFINE_string("input", None, "A folder of images to translate.")
 TO = flags.DEFINE_enum("to", "b", ["a", "b"], "The domain to translate into, where a GAN translates both ways.")
 KEEP_SIZE = flags.DEFINE_bool("keep_size", False, "Translate images at their own sizes.")
@@ -47,6 +53,7 @@ Batches = Iterator[tuple[np.ndarray, np.ndarray]]  # samples [n, ...] and their 
 
 def main(_):
     from gan_jax.analysis import sampler as sampling
+    from gan_jax.analysis import standing
 
     logging.set_verbosity(logging.WARNING)
     if NUMBER.value is not None and NUMBER.value < 1:
@@ -59,6 +66,10 @@ def main(_):
     sampler.check_truncation(TRUNCATION.value)
     labels = parse_labels(LABELS.value)
     sampler.labels(0, labels)
+    if STANDING.value:
+        sampler = standing.standing(
+            sampler, STANDING.value, BATCH_SIZE.value, seed=SEED.value, truncation=TRUNCATION.value, labels=labels
+        )
     number = NUMBER.value or sampler.config.preview
     name = f"step_{sampler.step:08d}_{sampler.weights}_seed_{SEED.value}"
     place = destination(OUTPUT.value, pathlib.Path(WORKDIR.value) / "sampled", name, FORMAT.value, OVERWRITE.value)

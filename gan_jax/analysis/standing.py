@@ -17,7 +17,7 @@ from gan_jax.errors import InputError
 def standing(
     sampler, passes: int = 16, batch_size: int = 64, *, seed: int = 0, truncation: float | None = None, labels=None
 ):
-    """The sampler, its generator with the moments of so many batches of samples.
+    """The sampler, its generator with the moments of so many batches of samples; its `weights` say so.
 
     Args:
       batch_size: the larger, the nearer a batch's moments are to those of all samples; devices share it.
@@ -39,4 +39,4 @@ def standing(
     with jax.set_mesh(sampler.mesh):
         told = {"label": sampler.labels(number, labels)}
         state = jax.jit(stand, out_shardings=shardings)(sampler.state, z, told)
-    return dataclasses.replace(sampler, state=state)
+    return dataclasses.replace(sampler, state=state, weights=f"{sampler.weights}_standing{passes}")

@@ -26,6 +26,7 @@ class Sampler:
     state: dict
     mesh: jax.sharding.Mesh
     config: object = None
+    weights: str = "average"
 
     def latents(self, number, seed, truncation=None):
         z = np.random.default_rng(seed).standard_normal((number, 2))
@@ -50,6 +51,7 @@ def test_so_many_batches_of_what_will_be_sampled():
     np.testing.assert_array_equal(after.state["label"], np.full((3, 16), 2.0))
     np.testing.assert_array_equal(after.state["weights"], before.state["weights"])
     assert (after.gan, after.mesh) == (before.gan, before.mesh)
+    assert after.weights == "average_standing3"
 
 
 def test_every_batch_has_all_classes():

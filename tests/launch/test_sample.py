@@ -148,6 +148,12 @@ def test_conditions_are_what_samples_depend_on(points, images):
     assert sampling.load(images).conditions == {"label"}
 
 
+def test_standing_statistics_are_asked_of_those_that_have_them(points, tmp_path):
+    with pytest.raises(InputError, match="'gan' has no standing statistics; BigGAN has"):
+        call("sample", "--workdir", points, "--output", tmp_path / "a.npz", "--standing=2")
+    assert not list(tmp_path.iterdir())
+
+
 def test_arrays_of_points(points, tmp_path):
     made = arrays(points, tmp_path / "a.npz", "--number=100", "--batch_size=48")
     assert made.keys() == {"samples"}
