@@ -94,6 +94,14 @@ class Judge(GAN, Protocol):
         """[B] float32 for examples [B, ...] under the conditions of `batch`: high says data. No scale is promised."""
 
 
+@runtime_checkable
+class Checked(GAN, Protocol):
+    """A GAN that needs something of the world before it is trained, and not to be looked at: weights of others."""
+
+    def check(self) -> None:
+        """Raises InputError if it is not there."""
+
+
 class Stage(NamedTuple):
     """Which pure functions, for how many steps, on which view of the data."""
 

@@ -11,6 +11,7 @@
     hallucinate  one class among faint voices of the others, whose surroundings change
     curves       the metrics of one run or of many; runs that differ in their seeds alone are a mean and a band
     codes        a panel for each code of an InfoGAN, its values from left to right; whether they are the real classes
+    upscale      SRGAN: photographs made smaller and enlarged again, beside a bicubic interpolation; PSNR and SSIM
     landscape    points in the plane: samples over the data's density, and the critic's level sets, of one run or many
 
     python launch/analyse.py interpolate --workdir runs/x
@@ -76,7 +77,9 @@ DRAWS = flags.DEFINE_integer("draws", 100, "noise: how many noises each image is
 MEASURED = flags.DEFINE_integer("measured", 256, "truncation, neighbours: samples behind the number.", lower_bound=2)
 NEIGHBOURS = flags.DEFINE_integer("neighbours", 7, "neighbours: training images for each sample.", lower_bound=1)
 TRAINED = flags.DEFINE_integer("trained", 50_000, "neighbours: training images to search, at most.", lower_bound=1)
-TEST = flags.DEFINE_string("test", None, "neighbours: a folder or NPZ file of real images that were not trained on.")
+TEST = flags.DEFINE_string(
+    "test", None, "neighbours: a folder or NPZ file of images that were not trained on. upscale: a folder, any sizes."
+)
 STRENGTHS = flags.DEFINE_list("strengths", None, "zoom: how strongly a class is told; 0.25,0.5,0.75,1,1.5,2.")
 OTHERS = flags.DEFINE_float(
     "others", 0.3, "hallucinate: how strongly the others are told, all together.", lower_bound=0
@@ -333,6 +336,24 @@ def landscape(verb: str) -> None:
         print(sheet)
 
 
+def upscale(verb: str) -> None:
+    from gan_jax.analysis import translation, upscaling
+    from gan_jax.data import display
+
+    if TEST.value is None:
+        raise InputError("--test names the folder of photographs to make smaller and to enlarge again")
+    sampler, _ = opened()
+    path, found = destination(sampled(verb, sampler), "png"), []
+    for one in upscaling.enlarged(translation.Translator(sampler), TEST.value, SEED.value):
+        said = (f"{name} {psnr:.2f} dB, {ssim:.4f}" for name, (psnr, ssim) in one.scores.items())
+        print(f"{one.name}: {'; '.join(said)}", flush=True)
+        found.append(one)
+    for name, (psnr, ssim) in upscaling.means(found).items():
+        print(f"mean of {len(found)}, {name}: PSNR {psnr:.2f} dB, SSIM {ssim:.4f}")
+    write(display.save_png, path, upscaling.picture(found[: NUMBER.value]))
+    print(f"{upscaling.PROTOCOL}: {path}")
+
+
 def all_workdirs() -> list[str]:
     """The run directories of --workdir, where there may be several."""
     return [part for given in WORKDIR.value for part in given.split(",")]
@@ -428,6 +449,7 @@ VERBS = {
     "curves": (curves, EVERYWHERE | {"metrics"}),
     "codes": (codes, OF_A_SAMPLER | {"number", "examples"}),
     "landscape": (landscape, OF_A_SAMPLER),
+    "upscale": (upscale, OF_A_SAMPLER - {"labels"} | {"number", "test"}),
 }
 flags.mark_flag_as_required("workdir")
 

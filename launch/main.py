@@ -45,6 +45,8 @@ def main(arguments):
     mesh = parallel.make_mesh(config.mesh)
     for stage in stages:
         parallel.check_batch_size(stage.batch_size, mesh)
+        if isinstance(stage.gan, contract.Checked):
+            stage.gan.check()
     place = pathlib.Path(WORKDIR.value) if WORKDIR.value else workdir.fresh(config.gan)
     workdir.prepare(place, config)
     speak = print if jax.process_index() == 0 else (lambda *args, **kwargs: None)

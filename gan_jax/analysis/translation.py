@@ -1,4 +1,7 @@
-"""Images from anywhere, translated by a trained GAN: of the run's size, or of any other that its network takes."""
+"""Images from anywhere, translated by a trained GAN: of the run's size, or of any other that its network takes.
+
+What is made may be larger than what it is made of: by as much as in the run's data (`Translator.factor`).
+"""
 
 import functools
 import pathlib
@@ -32,7 +35,8 @@ class Translator:
         if OTHER[to] not in sampler.conditions:
             raise InputError(f"'{sampler.config.gan}' translates from a to b alone")
         data = sampler.config.data
-        self.resolution = tuple(data.resolution)
+        sides = {"a": tuple(data.source_shape[:2]), "b": tuple(data.resolution)}
+        self.resolution, self.factor = sides[OTHER[to]], sides[to][0] // sides[OTHER[to]][0]
         self.channels = data.source_shape[-1] if to == "b" else data.channels
         self._program = jax.jit(functools.partial(_translate, sampler.gan, to))
 
@@ -43,10 +47,11 @@ class Translator:
           InputError: for images of a size that the network does not take.
         """
         size = images.shape[1:3]
+        wanted = tuple(self.factor * side for side in size)
         with jax.set_mesh(self.sampler.mesh):
             arguments = (self.sampler.state, images, np.uint32(seed))
             try:
-                fits = jax.eval_shape(self._program, *arguments).shape[1:3] == size
+                fits = jax.eval_shape(self._program, *arguments).shape[1:3] == wanted
             except (TypeError, ValueError):  # layers that should meet do not
                 fits = False
             if not fits:
@@ -66,8 +71,9 @@ def folder(
 ) -> Iterator[tuple[str, np.ndarray]]:
     """Every image below a folder, one at a time: its path there, and its translation uint8 [H,W,C].
 
-    keep_size: translates each at its own size instead of the run's.
+    keep_size: translates each at its own size instead of the run's, as it always is where images are to become larger.
     """
+    keep_size = keep_size or translator.factor > 1
     source = Folder(path, translator.resolution, translator.channels)
     fit = transforms.Fit(None if keep_size else translator.resolution, translator.channels)
     for file in source.files:

@@ -123,6 +123,11 @@ def stages(config) -> tuple[Stage, ...]:
             f"config.gan='pix2pix' learns from aligned pairs of images, and '{data.name}' has none; use "
             "config.data.name=pairs, or a paired view such as masks_to_faces"
         )
+    if tuple(data.source_shape[:2]) != tuple(data.resolution):
+        raise InputError(
+            f"config.gan='pix2pix' needs both images of a pair of one size, not {tuple(data.source_shape[:2])} and "
+            f"{tuple(data.resolution)}"
+        )
     depth = unet.levels(*data.resolution)
     layers = choose(str(model.patch), patchgan.PATCHES, "side of a patch (config.model.patch)")
     patchgan.check_size(layers, *data.resolution)

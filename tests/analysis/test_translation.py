@@ -21,7 +21,8 @@ def open_sampler(name, **changes):
     config = datasets.resolve(config)
     gan = contract.load(config)[0].gan
     mesh = parallel.make_mesh({"data": -1, "fsdp": 1}, jax.devices()[:1])
-    example = {key: jnp.zeros((1, 8, 8, 3)) for key in ("a", "b")} | {"point": jnp.zeros((1, 2))}
+    shapes = {"a": config.data.source_shape or (8, 8, 3), "b": (8, 8, 3), "point": (2,)}
+    example = {key: jnp.zeros((1, *shape)) for key, shape in shapes.items()}
     state = jax.jit(gan.init)(jax.random.key(0), example)
     return sampling.of(gan, state, config, 3, mesh, "raw")
 
@@ -55,6 +56,30 @@ def test_directions(pix2pix):
     there, back = (translation.Translator(cyclegan, to)(photo(12, 8)) for to in ("b", "a"))
     assert there.shape == back.shape == (1, 12, 8, 3)
     assert np.abs(there - back).max() > 1e-4
+
+
+def test_images_may_become_larger():
+    translate = translation.Translator(open_sampler("srgan"))
+    assert (translate.factor, translate.resolution) == (4, (2, 2))
+    for small, large in (((2, 2), (8, 8)), ((1, 1), (4, 4)), ((5, 3), (20, 12))):
+        assert translate(photo(*small)).shape == (1, *large, 3)
+    with pytest.raises(InputError, match="'srgan' translates from a to b alone"):
+        translation.Translator(open_sampler("srgan"), "a")
+
+
+def test_a_folder_is_enlarged_whatever_the_sizes(tmp_path):
+    for name, image in {
+        "rgb.png": np.zeros((5, 7, 3), np.uint8),
+        "grey.png": np.zeros((3, 4), np.uint8),
+        "alpha.png": np.zeros((1, 1, 4), np.uint8),
+    }.items():
+        Image.fromarray(image).save(tmp_path / name)
+    made = dict(translation.folder(translation.Translator(open_sampler("srgan")), tmp_path))
+    assert {name: image.shape for name, image in made.items()} == {
+        "rgb.png": (20, 28, 3),
+        "grey.png": (12, 16, 3),
+        "alpha.png": (4, 4, 3),
+    }
 
 
 def test_gans_that_start_from_noise_have_nothing_to_translate():
