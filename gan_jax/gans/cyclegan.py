@@ -147,13 +147,8 @@ def stages(config) -> tuple[Stage, ...]:
     Raises:
       InputError: for data of one domain, a size that the networks cannot take, or a value out of range.
     """
-    model, data, dtype = config.model, config.data, jnp.dtype(config.dtype)
-    if not data.get("source_shape"):
-        raise InputError(
-            f"config.gan='cyclegan' translates between two domains, and '{data.name}' is one; use "
-            "config.data.name=unpaired, or an unpaired view such as red_to_blue"
-        )
-    shapes = {"a": tuple(data.source_shape), "b": base.example_shape(data)}
+    model, dtype = config.model, jnp.dtype(config.dtype)
+    shapes = domains(config)
     check(model, shapes)
     nets = choose(model.nets, NETS, "translators (config.model.nets)")(model, shapes, dtype)
     layers = choose(str(model.patch), patchgan.PATCHES, "side of a patch (config.model.patch)")
@@ -173,13 +168,29 @@ def stages(config) -> tuple[Stage, ...]:
     return (Stage("adversarial", game, config.steps, config.batch_size),)
 
 
+def domains(config) -> dict[str, tuple[int, ...]]:
+    """The (H, W, C) of the images of both domains.
+
+    Raises:
+      InputError: for data of one domain, or images of two sizes.
+    """
+    data = config.data
+    if not data.get("source_shape"):
+        raise InputError(
+            f"config.gan='{config.gan}' translates between two domains, and '{data.name}' is one; use "
+            "config.data.name=unpaired, or an unpaired view such as red_to_blue"
+        )
+    shapes = {"a": tuple(data.source_shape), "b": base.example_shape(data)}
+    if shapes["a"][:2] != shapes["b"][:2]:
+        raise InputError(f"config.gan='{config.gan}' needs images of one size in both domains, not {shapes}")
+    return shapes
+
+
 def check(model, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Refuses numbers that the game cannot be played with."""
     for key in ("cycle", "identity", "pool"):
         if model[key] < 0:
             raise InputError(f"config.model.{key}={model[key]} must be 0 (nothing) or more")
-    if shapes["a"][:2] != shapes["b"][:2]:
-        raise InputError(f"config.gan='cyclegan' needs images of one size in both domains, not {shapes}")
     if model.identity and shapes["a"] != shapes["b"]:
         raise InputError(f"config.model.identity={model.identity} must be 0: the domains differ in channels, {shapes}")
 

@@ -4,6 +4,7 @@ of two domains."""
 
 from collections.abc import Mapping
 from functools import partial
+from typing import Any
 
 import jax.numpy as jnp
 from flax import linen as nn
@@ -67,5 +68,5 @@ class Both(nn.Module):
     a: nn.Module
     b: nn.Module
 
-    def __call__(self, inputs: Mapping[str, Array], *, train: bool) -> dict[str, Array]:
+    def __call__(self, inputs: Mapping[str, Array], *, train: bool) -> dict[str, Any]:
         return {name: getattr(self, name)(x, train=train) for name, x in inputs.items()}
