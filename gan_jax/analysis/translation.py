@@ -40,7 +40,7 @@ class Translator:
         self.channels = data.source_shape[-1] if to == "b" else data.channels
         self._program = jax.jit(functools.partial(_translate, sampler.gan, to))
 
-    def __call__(self, images: Float[np.ndarray, "n h w c"], seed: int = 0) -> Float[np.ndarray, "n h w k"]:
+    def __call__(self, images: Float[np.ndarray, "n h w c"], seed: int = 0) -> Float[np.ndarray, "n height width k"]:
         """Translations of images in [-1, 1]; noise, where a GAN has some, is drawn from `seed`.
 
         Raises:

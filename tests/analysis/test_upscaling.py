@@ -59,6 +59,7 @@ def test_what_cannot_be_measured(translator, tmp_path):
         next(upscaling.enlarged(same_size, str(tmp_path / "in")))
 
 
+@pytest.mark.slow
 def test_the_program(tmp_path, capsys):
     config = experiments.get_config("srgan")
     config.update(steps=2)
