@@ -3,10 +3,12 @@
     python launch/describe.py --config experiments/dcgan.py
     python launch/describe.py --config experiments/dcgan.py:lsun --config.batch_size=256 --verbose
     python launch/describe.py --config experiments/dcgan.py --nocompile --batch 0 --output batch.png
+    python launch/describe.py --config experiments/biggan.py:imagenet128 --shape 128,128,3 --classes 1000
     python launch/describe.py --workdir runs/x
 
 No state is ever allocated: shapes are traced and the step is compiled, so a network that would not fit here can be
-described here. Operations are those that XLA counts in the compiled step; a multiplication with an addition is two.
+described here; `--shape` does without the data, too. Operations are those that XLA counts in the compiled step; a
+multiplication with an addition is two.
 With JAX_PLATFORMS=cpu JAX_NUM_CPU_DEVICES=8 before the command it is compiled for eight devices.
 """
 
@@ -26,6 +28,8 @@ from gan_jax.errors import InputError
 
 CONFIG = config_flags.DEFINE_config_file("config", None, "An experiment: FILE.py or FILE.py:variant.")
 WORKDIR = flags.DEFINE_string("workdir", None, "A run directory, instead of --config.")
+SHAPE = flags.DEFINE_string("shape", None, "H,W,C of images that are not at hand; the data is then not opened.")
+CLASSES = flags.DEFINE_integer("classes", None, "With --shape: how many classes they have.", lower_bound=0)
 COMPILE = flags.DEFINE_bool("compile", True, "Compile the step, for operations, memory and compile time.")
 VERBOSE = flags.DEFINE_bool("verbose", False, "List every leaf of every network.")
 BATCH = flags.DEFINE_integer("batch", None, "Show the data that this step is trained on, from 0.", lower_bound=0)
@@ -42,6 +46,8 @@ def main(_):
     logging.set_verbosity(logging.WARNING)
     if OUTPUT.value is not None and BATCH.value is None:
         raise InputError("--output is for the picture of a batch: name its step with --batch")
+    if SHAPE.value is not None and BATCH.value is not None:
+        raise InputError("--shape describes data that is not at hand, and --batch shows what is in it")
     config, mesh = opened()
     stages = contract.load(config)
     size = " x ".join(f"{name}={count}" for name, count in mesh.shape.items())
@@ -73,7 +79,24 @@ def opened():
         config = load_config(pathlib.Path(WORKDIR.value))
         return config, restore.local_mesh(config)
     base.validate(CONFIG.value)
-    return datasets.resolve(CONFIG.value), parallel.make_mesh(CONFIG.value.mesh)
+    mesh = parallel.make_mesh(CONFIG.value.mesh)
+    if SHAPE.value is not None:
+        return datasets.assume(CONFIG.value, parsed_shape(SHAPE.value), CLASSES.value or 0), mesh
+    try:
+        return datasets.resolve(CONFIG.value), mesh
+    except InputError as error:
+        raise InputError(f"{error} (--shape=H,W,C describes networks for images that are not at hand)") from None
+
+
+def parsed_shape(text: str) -> tuple[int, int, int]:
+    """(H, W, C) of "H,W,C"."""
+    try:
+        height, width, channels = (int(part) for part in text.split(","))
+        if min(height, width, channels) < 1:
+            raise ValueError
+    except ValueError:
+        raise InputError(f"--shape={text} must be height, width and channels, as 128,128,3") from None
+    return height, width, channels
 
 
 def lines_of_stage(config, stage, key, mesh) -> Iterator[tuple[str, str]]:

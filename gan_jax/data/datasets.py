@@ -15,8 +15,8 @@ from gan_jax.errors import InputError, choices, choose
 def open(section: ConfigDict):
     """The source that a data section describes (`sources.py` says what a source is).
 
-    `name` is a world, "folder", "pairs", "unpaired", "memory" or a dataset of TFDS; see `config.data()` for the other
-    keys.
+    `name` is a world, "folder", "pairs", "unpaired", "apart", "memory" or a dataset of TFDS; see `config.data()` for
+    the other keys.
 
     Raises:
       InputError: naming the key and what would be right.
@@ -65,16 +65,41 @@ def resolve(config: ConfigDict) -> ConfigDict:
     domain, first = source.domain, source.read(np.zeros(1, np.int64))
     if domain not in first:
         raise InputError(f"config.data.options.fields: '{domain}' must be among them, got {choices(first)}")
+    return _told(
+        config,
+        resolution=first[domain].shape[1:3] if first[domain].ndim == 4 else None,
+        channels=first[domain].shape[-1],
+        domain=domain,
+        classes=len(source.classes) if "label" in first else 0,
+        examples=len(source),
+        source_shape=first["a"].shape[1:] if domain == "b" else None,
+        paired=(domain == "b" and not isinstance(source, translation.Unpaired)) or None,
+    )
+
+
+def assume(config: ConfigDict, shape: tuple[int, int, int], classes: int = 0) -> ConfigDict:
+    """`resolve` for images [H, W, C] that are not at hand, of so many classes: what networks can be built from.
+
+    Of pairs, and of two domains, all images have this shape, but for the small ones of super-resolution.
+    """
+    section, (height, width, channels) = config.data, shape
+    factor = section.get("downsample") or 1
+    translated = factor > 1 or section.name in OPTIONS
+    return _told(
+        config,
+        resolution=(height, width),
+        channels=channels,
+        domain="b" if translated else "image",
+        classes=classes,
+        examples=section.size or 1,
+        source_shape=(height // factor, width // factor, channels) if translated else None,
+        paired=(translated and section.name != "unpaired") or None,
+    )
+
+
+def _told(config: ConfigDict, **known) -> ConfigDict:
     values = config.to_dict()
-    values["data"] |= {
-        "resolution": first[domain].shape[1:3] if first[domain].ndim == 4 else None,
-        "channels": first[domain].shape[-1],
-        "domain": domain,
-        "classes": len(source.classes) if "label" in first else 0,
-        "examples": len(source),
-        "source_shape": first["a"].shape[1:] if domain == "b" else None,
-        "paired": (domain == "b" and not isinstance(source, translation.Unpaired)) or None,
-    }
+    values["data"] |= known
     resolved = ConfigDict(values)
     return resolved.lock() if config.is_locked else resolved
 
@@ -134,7 +159,8 @@ def _translation(section: ConfigDict):
     make, options = getattr(translation, section.name), section.options
     enlarged = pair(options.get("enlarged"), "options.enlarged")
     direction, size = options.get("direction", "AtoB"), pair(section.resolution)
-    return make(section.path, section.split, direction, size, section.channels, section.crop, enlarged)
+    more = {"thicken": options.thicken} if "thicken" in options else {}
+    return make(section.path, section.split, direction, size, section.channels, section.crop, enlarged, **more)
 
 
 def _memory(section: ConfigDict):
@@ -160,8 +186,12 @@ def _tfds(section: ConfigDict) -> sources.TFDS:
     )
 
 
-FILES = {"folder": _folder, "memory": _memory, "pairs": _translation, "unpaired": _translation}
-OPTIONS = dict.fromkeys(("pairs", "unpaired"), ("direction", "enlarged"))  # of `config.data.options`; worlds have more
+OPTIONS = {  # of `config.data.options`; worlds have more
+    "pairs": ("direction", "enlarged"),
+    "unpaired": ("direction", "enlarged"),
+    "apart": ("direction", "enlarged", "thicken"),
+}
+FILES = {"folder": _folder, "memory": _memory, **dict.fromkeys(OPTIONS, _translation)}
 
 
 def pair(resolution, key: str = "resolution") -> tuple[int, int] | None:

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from gan_jax.contract import Net
+from gan_jax.data import datasets
 from gan_jax.errors import InputError
 from gan_jax.train import workdir
 from tests import experiments
@@ -63,6 +64,22 @@ def test_what_would_not_fit_here_is_described_here(capsys):
     rows = described(capsys, config("gan"), "--config.model.widths=(1_000_000, 1_000_000)", "--nocompile")
     assert rows["generator"] == f"{2 * 10**6 + 10**12 + 2 * 10**6 + 2 * 10**6 + 2:,} parameters"
     assert number(rows["state"]) > 10**13
+
+
+def test_data_that_is_not_at_hand(capsys):
+    """The published networks for ImageNet, to the last parameter; pairs, and small images beside large ones."""
+    rows = described(capsys, config("biggan", "imagenet128"), "--shape=128,128,3", "--classes=1000", "--nocompile")
+    assert rows["generator"] == "70,433,988 parameters"
+    assert rows["discriminator"] == "87,982,370 parameters"
+    with pytest.raises(InputError, match="--shape=H,W,C describes"):
+        call("describe", config("biggan", "imagenet128"), "--nocompile")
+    found = datasets.assume(experiments.get_config("pix2pix", "facades"), (256, 256, 3)).data
+    assert (found.domain, found.source_shape, found.paired) == ("b", (256, 256, 3), True)
+    found = datasets.assume(experiments.get_config("srgan", "x4"), (96, 96, 3)).data
+    assert (found.domain, found.source_shape, found.paired) == ("b", (24, 24, 3), True)
+    found = datasets.assume(experiments.get_config("cyclegan", "horse2zebra"), (256, 256, 3)).data
+    assert (found.domain, found.source_shape, found.paired) == ("b", (256, 256, 3), None)
+    assert datasets.assume(experiments.get_config("sagan", "imagenet128"), (128, 128, 3), 1000).data.classes == 1000
 
 
 def test_fsdp_divides_the_state(capsys):
@@ -126,6 +143,8 @@ def test_mistakes(capsys, tmp_path):
         ((config("gan"), "--nocompile", "--batch=0", f"--output={tmp_path}/x.gif"), r"must end in \.png"),
         ((config("gan"), "--config.batch_size=60"), "not divisible"),
         ((config("gan"), "--config.dtype=int8"), r"config\.dtype"),
+        ((config("dcgan"), "--shape=32,32"), "must be height, width and channels"),
+        ((config("dcgan"), "--shape=32,32,3", "--batch=0"), "not at hand"),
     ):
         with pytest.raises(InputError, match=message):
             call("describe", *arguments)
