@@ -117,8 +117,8 @@ def _titles(ways: Sequence[str]) -> list[str]:
     return [way.split("\n")[0] + (f"\n{rest}" if rest else "") for way, rest in zip(ways, rests, strict=True)]
 
 
-def picture(found: Mapping[str, Mapping[str, Curve]]) -> np.ndarray:
-    """A panel for each metric: uint8 [height, width, 3]."""
+def picture(found: Mapping[str, Mapping[str, Curve]], across: str = "step") -> np.ndarray:
+    """A panel for each metric: uint8 [height, width, 3]. across: what the places of its points are."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -137,7 +137,7 @@ def picture(found: Mapping[str, Mapping[str, Curve]]) -> np.ndarray:
             if line.runs > 1:
                 axes.fill_between(line.steps, line.low, line.high, color=colour, alpha=0.2, linewidth=0)
         axes.set_title(metric, loc="left", wrap=True, fontsize="medium" if "\n" in metric else "large")
-        axes.set_xlabel("step")
+        axes.set_xlabel(across)
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize="small")
