@@ -20,8 +20,8 @@ from gan_jax import config as base
 
 PAPER = {  # the dataset, and what differs of the model
     "celeba": ("unpaired", {}),
-    "edges2shoes": ("halves", {}),
-    "edges2handbags": ("halves", {}),
+    "edges2shoes": ("apart", {}),
+    "edges2handbags": ("apart", {}),
     "handbags2shoes": ("unpaired", {"starting_rate": 0.5}),
     "cars2faces": ("unpaired", {"starting_rate": 0.9, "rate": 0.9, "code": 100}),
 }
@@ -75,7 +75,7 @@ def paper(config, name: str, changes: dict):
     """64x64, as they are: no windows, no mirroring."""
     config.steps, config.batch_size = 30_000, 64
     config.log_every, config.sample_every, config.save_every = 100, 1_000, 5_000
-    options = base.dict(thicken=1) if name == "halves" else base.dict()
+    options = base.dict(thicken=1) if name == "apart" else base.dict()
     config.data = base.data(name=name, resolution=64, options=options)
     config.model.update(g_width=64, d_width=64, curriculum=10_000, **changes)
     rates(config, 2e-4)

@@ -4,6 +4,7 @@
     Pairs        two folders, matched by the names of their files
     SideBySide   one folder of images that hold both halves, as pix2pix ships them
     Unpaired     two collections, each in an order of its own
+    Half         one half of images that hold two: pairs that are taken apart
     downsampled  images of any source as `b`, and what is left of them at a smaller size as `a`
 
 `b` is the main array (`domain`), what a translator is to make. Folders may have splits, as pix2pix and CycleGAN name
@@ -145,6 +146,35 @@ def halves(image: np.ndarray, what: str) -> tuple[np.ndarray, np.ndarray]:
     return image[:, : width // 2], image[:, width // 2 :]
 
 
+class Half:
+    """The half of that name of some of the images of a `SideBySide`; `change` is made of it at its own size."""
+
+    domain = "b"
+    classes = ()
+
+    def __init__(self, whole: SideBySide, name: str, files: list, change: Callable[[np.ndarray], np.ndarray]):
+        self.resolution, self.channels = whole.resolution, whole.channels
+        self._fit, self._name, self._side = whole._fit, name, whole.names.index(name)
+        self.files, self._change = files, change
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def read(self, indices: np.ndarray, where: np.ndarray | None = None) -> dict[str, np.ndarray]:
+        files = [self.files[i] for i in indices]
+        images = [self._change(halves(decode(file, file), file)[self._side]) for file in files]
+        return {self._name: fitted(images, self._fit, where)}
+
+
+def thickened(image: np.ndarray, pixels: int) -> np.ndarray:
+    """Dark lines on a light ground, uint8 [h,w,c], wider by so many pixels at each side: each pixel becomes as dark as
+    its darkest neighbour, so that thin lines are still there when the image is made smaller."""
+    for _ in range(pixels):
+        around = np.pad(image, ((1, 1), (1, 1), (0, 0)), mode="edge")
+        image = np.lib.stride_tricks.sliding_window_view(around, (3, 3), axis=(0, 1)).min(axis=(-2, -1))
+    return image
+
+
 def pairs(path: str, split: str, direction: str, resolution, channels, crop: str, enlarged) -> Pairs | SideBySide:
     """The pairs below a folder, in whichever of the two forms they are there.
 
@@ -174,6 +204,29 @@ def unpaired(path: str, split: str, direction: str, resolution, channels, crop: 
     folders = [Folder(place, resolution, channels, crop, enlarged) for place in places]
     _check_shapes(*folders)
     return Unpaired(tuple(View(folder, {name: IMAGE}) for name, folder in zip(names, folders, strict=True)))
+
+
+def apart(
+    path: str, split: str, direction: str, resolution, channels, crop: str, enlarged, thicken: int = 0
+) -> Unpaired:
+    """Pairs side by side, taken apart: the left halves of the first half of the files and the right halves of the
+    others, so that no image has its partner there (Kim et al., 2017, arXiv:1703.05192, authors' code).
+
+    thicken: pixels by which dark lines of the left halves are widened at each side. Other arguments and errors are
+    those of `pairs`.
+    """
+    if thicken < 0:
+        raise InputError(f"config.data.options.thicken={thicken} must be 0 (as they are) or more")
+    names, place = check(path, direction, resolution, crop, enlarged), os.path.join(os.path.expanduser(path), split)
+    if not os.path.isdir(place):
+        raise InputError(f"config.data.path={path}: no folder '{split}' of images that hold two halves")
+    whole = SideBySide(place, names, resolution, channels, crop, enlarged)
+    middle = len(whole) // 2
+    if not middle:
+        raise InputError(f"config.data.path={path}: one image in '{split}' cannot give both domains")
+    left = Half(whole, names[0], whole.files[:middle], lambda image: thickened(image, thicken))
+    right = Half(whole, names[1], whole.files[middle:], lambda image: image)
+    return Unpaired((left, right))
 
 
 def check(path: str, direction: str, resolution, crop: str, enlarged) -> tuple[str, str]:

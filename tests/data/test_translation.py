@@ -148,6 +148,23 @@ def test_unpaired_data_may_be_used_in_part(apart):
     assert [len(part) for part in datasets.open(base.data(name="unpaired", path=apart, size=5)).parts] == [5, 3]
 
 
+def test_pairs_that_are_taken_apart_have_no_partner(tmp_path):
+    """Left halves of the first files, whose lines are widened before they are made smaller, right ones of the last."""
+    for number in range(5):
+        image = np.full((8, 16, 3), 250 - number, np.uint8)
+        image[3, 5] = 0
+        write(tmp_path / "train", {str(number): image})
+    settings = {"name": "apart", "path": str(tmp_path)}
+    source = datasets.open(base.data(**settings, options=base.dict(thicken=1)))
+    a, b = (part.read(np.arange(len(part))) for part in source.parts)
+    assert a["a"][:, 0, 0, 0].tolist() == [250, 249]
+    assert b["b"][:, 0, 0, 0].tolist() == [248, 247, 246]
+    assert np.argwhere(a["a"][0, ..., 0] == 0).tolist() == [[i, j] for i in (2, 3, 4) for j in (4, 5, 6)]
+    smaller = datasets.open(base.data(**settings, resolution=4, options=base.dict(thicken=1, direction="BtoA")))
+    assert smaller.parts[0].read(np.zeros(1, np.int64))["b"].min() < 60  # a pixel of four would leave 3/4 of the light
+    assert batch_of(open_loader(2, **settings))["a"].shape == (1, 2, 8, 8, 3)
+
+
 @pytest.mark.parametrize("name", ["edges_to_shapes", "masks_to_faces", "red_to_blue", "circles_to_squares"])
 def test_views_of_worlds(name):
     loader = open_loader(8, devices=8, name=name, resolution=16, size=40)
@@ -247,6 +264,7 @@ def test_a_stage_keeps_the_source():
         ({"name": "pairs", "path": "/nowhere"}, r"config\.data\.path=/nowhere: no such folder"),
         ({"name": "pairs", "split": "val"}, r"split='val': .* valA and valB, or A/val and B/val; nor a folder val"),
         ({"name": "unpaired", "split": "val"}, r"no two folders of images; there should be valA and valB"),
+        ({"name": "apart"}, r"no folder 'train' of images that hold two halves"),
         ({"name": "pairs", "options": {"direction": "BtoC"}}, r"direction.*'BtoC'.*Choices: AtoB, BtoA"),
         ({"name": "pairs", "options": {"directoin": "AtoB"}}, r"option of 'pairs'.*Did you mean 'direction'"),
         ({"name": "pairs", "options": {"enlarged": 9}}, r"enlarged=\(9, 9\) is for config\.data\.crop='random'"),
