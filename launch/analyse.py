@@ -27,6 +27,7 @@
     python launch/analyse.py curves --workdir runs/a,runs/b --metrics loss/d,loss/g
     python launch/analyse.py codes --workdir runs/x --number 5
     python launch/analyse.py landscape --workdir runs/a,runs/b
+    python launch/analyse.py upscale --workdir runs/x --test photographs
 
 Samples have the numbers that `launch/sample.py` gives them: 0 is the upper left one of its grid. Pictures go to
 `analysis/` in the run unless --output says otherwise. Of several runs, `landscape` draws a picture in each and one of
