@@ -1,5 +1,6 @@
 """SRGAN: exact losses and counts, who moves whom, two stages, weights that may be missing, and strokes."""
 
+import dataclasses
 import math
 
 import jax
@@ -293,3 +294,26 @@ def test_pixels_make_thin_strokes_better_than_a_bicubic_interpolation(seed):
     print(f"network {found:.2f} dB, bicubic {bicubic:.2f} dB")
     assert 12 < bicubic < 13.5
     assert found > bicubic + 2
+
+
+@pytest.mark.slow
+def test_the_game_makes_edges_sharper_than_its_features_alone():
+    """200 steps of the game from 400 on pixels, features of the discriminator. Calibrated once, from 500 steps: the
+    energy of edges rises from .48 of the data's to .63, at the PSNR there was. With the paper's weight 1.1 times that
+    of no adversarial loss is asked for, as of fixed random features in PyTorch (1.23 and 1.18)."""
+    stages, data, held_out = load("default"), strokes(4000, 0), strokes(256, 1000)
+    (pixels, game), some = (stage.gan for stage in stages), jax.tree.map(lambda leaf: leaf[:16], data)
+    learned, _ = train(pixels, jax.jit(pixels.init)(jax.random.key(0), some), 400, 0, data)
+    sample, found = jax.jit(game.sample), {}
+    for weight in (0.0, 1e-3):
+        played = dataclasses.replace(game, weight=weight)
+        start = contract.carry_over(learned, jax.jit(played.init)(jax.random.key(1), some))
+        state, metrics = train(played, start, 200, 1, data)
+        made = sample(state, held_out, jax.random.key(0))
+        found[weight] = energy(made) / energy(held_out["b"]), decibel(made, held_out["b"])
+        gap = float(metrics["score/real"] - metrics["score/fake"])
+    before = energy(sample(start, held_out, jax.random.key(0))) / energy(held_out["b"])
+    print(f"energy {before:.3f}, then without and with the game {found}, gap {gap:.2f}")
+    assert found[1e-3][0] > 1.1 * max(found[0.0][0], before)
+    assert found[1e-3][1] > decibel(enlarged_bicubically(held_out), held_out["b"]) + 2
+    assert gap > 2
