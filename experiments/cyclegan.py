@@ -63,9 +63,7 @@ def get_config(variant="default"):
             config.data.update(resolution=8, size=64)
             config.model.update(g_width=4, blocks=1, d_width=4, patch=16, identity=0.5, pool=150)
             # Instance norm undoes the biases before it: their gradients are all rounding, of which Adam makes steps as
-            # large as the rate; a small one keeps one device and eight together. So do small losses, of which Adam
-            # makes the same steps: a rectifier that is on here and off there changes gradients by half a percent.
-            config.model.update(g_loss_scale=0.02, cycle=0.1)
+            # large as the rate; a small one keeps one device and eight together.
             for section in (config.model.g_optimizer, config.model.d_optimizer):
                 section.learning_rate = 1e-5
         case _:

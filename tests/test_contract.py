@@ -170,17 +170,23 @@ def test_work_is_split_over_the_devices(run, program, name):
 
 @every_gan
 def test_one_device_and_eight_agree(trained, name):
-    _, eight, lines = trained(name)
+    """But for rounding, of which two things make more than it is. Adam divides by the root of tiny squares: the bound
+    is three steps of the learning rate for the few entries whose gradient is all rounding, and a hundredth of that in
+    the mean. And a rectifier that is on here and off there changes gradients, their norms and moments by its whole
+    share, half a percent in small networks: these may differ by 2 % of what they have become in three steps. For
+    parameters that is little, as they have moved little; losses and scores have none of it."""
+    before, eight, lines = trained(name)
     _, one, alone = trained(name, devices=1)
     for a, b in zip(lines, alone, strict=True):
         for key in a:
-            np.testing.assert_allclose(a[key], b[key], rtol=1e-3, atol=1e-4, err_msg=key)
-    # Adam divides by the root of tiny squares, so rounding can turn into steps as large as the learning rate: the bound
-    # is three steps of it for the few entries whose gradient is all rounding, and a hundredth of that in the mean.
-    for a, b in zip(jax.tree.leaves(jax.device_get(eight)), jax.tree.leaves(jax.device_get(one)), strict=True):
+            rtol = 2e-2 if key.startswith("grad/") else 1e-3
+            np.testing.assert_allclose(a[key], b[key], rtol=rtol, atol=1e-4, err_msg=key)
+    states = (before, jax.device_get(eight), jax.device_get(one))
+    for start, a, b in zip(*map(jax.tree.leaves, states), strict=True):
         if jnp.issubdtype(a.dtype, jnp.floating):
-            assert np.abs(a - b).max() <= 6e-3 * max(1.0, np.abs(a).max())
-            assert np.abs(a - b).mean() <= 6e-5 * max(1.0, np.abs(a).mean())
+            apart, moved = np.abs(a - b), np.abs(a - start)
+            assert apart.max() <= 6e-3 * max(1.0, np.abs(a).max()) + 2e-2 * moved.max()
+            assert apart.mean() <= 6e-5 * max(1.0, np.abs(a).mean()) + 2e-2 * moved.mean()
 
 
 @every_gan
