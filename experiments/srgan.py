@@ -18,7 +18,7 @@ interpolation by `python launch/analyse.py upscale --workdir runs/x --test large
 
 Expect, on Set5, Set14 and BSD100, 32.05, 28.49, 27.58 dB of SRResNet, 29.40, 26.02, 25.16 dB of SRGAN (paper, table 2);
 a bicubic interpolation has 28.43, 25.99, 25.94. On strokes expect 4 dB more than a bicubic interpolation after the
-pixels (16.5 dB, 12.6), and after the game sharper edges at as many.
+pixels (16.5 dB, 12.6), and after the game sharper edges at about 1 dB less.
 """
 
 from gan_jax import config as base
