@@ -1,6 +1,7 @@
 """CycleGAN: exact losses, who moves whom, pools, the schedule, and what a translation must keep."""
 
 import dataclasses
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,8 +13,10 @@ from flax import linen as nn
 from gan_jax import contract, losses, tricks
 from gan_jax.data import datasets, transforms
 from gan_jax.data.worlds import Shapes
+from gan_jax.data.worlds.shapes import COLOURS
 from gan_jax.errors import InputError
 from gan_jax.gans import cyclegan
+from gan_jax.metrics import readers
 from gan_jax.nets import translator
 from tests import experiments
 
@@ -223,16 +226,16 @@ def test_unets_may_translate():
 
 # ------------------------------------------------------------------------------------------------------------ toys
 
+SHAPES = {"only": ("circle", "square", "triangle"), "backgrounds": ("grey",)}
+RED_TO_BLUE = {"a": SHAPES | {"colours": ("red",)}, "b": SHAPES | {"colours": ("blue",)}}
 
-def collections(count: int, seed: int, **drawn):
-    """Red shapes `a`, others that are blue `b`, in [-1, 1], and the masks of both."""
-    fields = ("image", "mask")
+
+def collections(count: int, seed: int, drawn):
+    """Images of both domains, of other records, in [-1, 1]."""
     found = {
-        name: Shapes((32, 32), seed, colours=(colour,), fields=fields, **drawn).read(np.arange(count))
-        for name, colour, seed in (("a", "red", seed), ("b", "blue", ~seed))
+        name: Shapes((32, 32), own, **drawn[name]).read(np.arange(count)) for name, own in (("a", seed), ("b", ~seed))
     }
-    images = {name: transforms.to_float(jnp.asarray(read["image"])) for name, read in found.items()}
-    return images, {name: read["mask"] > 0 for name, read in found.items()}
+    return {name: transforms.to_float(jnp.asarray(read["image"])) for name, read in found.items()}
 
 
 def train(made, steps, seed, images):
@@ -251,49 +254,60 @@ def train(made, steps, seed, images):
     return state
 
 
-def judged(made, state, seed, **drawn):
-    """Held out: the cycle's L1 (mean of both ways), the share of right colours, and the IoU with the source's mask."""
-    images, masks = collections(64, 1000 + seed, **drawn)
-    found = jax.jit(made.sample)(state, images, jax.random.key(0))
-    again = jax.jit(made.sample)(state, {"a": found["a"], "b": found["b"]}, jax.random.key(0))
-    cycle = float(cyclegan.distance(again, images)) / 2
-    right, overlap = [], []
-    for name, source in (("b", "a"), ("a", "b")):
-        redness = np.asarray(found[name][..., 0] - found[name][..., 2])
-        mask = masks[source]
-        colour = np.array([redness[i][mask[i]].mean() for i in range(64)])
-        right.append((colour < 0) if name == "b" else (colour > 0))
-        contrast = np.abs(redness - np.median(redness, axis=(1, 2), keepdims=True))
-        inside = contrast > 0.5 * contrast.max(axis=(1, 2), keepdims=True)
-        overlap.append((inside & mask).sum((1, 2)) / (inside | mask).sum((1, 2)))
-    return cycle, np.concatenate(right).mean(), np.concatenate(overlap).mean()
+class Found(NamedTuple):
+    """What a reader makes of 128 held-out images of each domain and their translations; means of both ways."""
+
+    cycle: float  # L1 of the round trip
+    domain: float  # share of translations that have the colour of the other domain
+    shape: float  # share of them that kept the class
+    place: float  # R^2 of the centre
+    radius: float  # and of the size
+
+
+def judged(made, state, seed, drawn):
+    images = collections(128, 1000 + seed, drawn)
+    sample, reader = jax.jit(made.sample), readers.shapes_reader(only=SHAPES["only"])
+    found = sample(state, images, jax.random.key(0))
+    again = sample(state, found, jax.random.key(0))
+    before, after = (
+        {name: reader.predict(np.asarray(transforms.to_uint8(shown[name]))) for name in ("a", "b")}
+        for shown in (images, found)
+    )
+
+    def kept(field):
+        return np.mean([readers.score(after[name][field], before[other][field]) for name, other in ("ab", "ba")])
+
+    wanted = {name: COLOURS.index(drawn[name]["colours"][0]) for name in drawn}
+    return Found(
+        cycle=float(cyclegan.distance(again, images)) / 2,
+        domain=np.mean([np.mean(after[name]["colour"] == wanted[name]) for name in after]),
+        shape=kept("label"),
+        place=kept("centre"),
+        radius=kept("radius"),
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1, 2])
-def test_red_becomes_blue_and_back_and_shapes_stay_where_they_are(seed):
-    """500 steps of batch 4, no identity loss. Calibrated by the same networks in PyTorch, one seed: cycle .032, all
-    colours right, IoU .81; at the start the cycle is about the mean of |x|, .9 on a dark ground. A residual network
-    without skips to any place but its own can hardly move a shape."""
-    drawn = {"only": ("circle", "square", "triangle"), "backgrounds": ("grey",)}
-    made = load("default", data={"size": 16})
-    images, _ = collections(2000, seed, **drawn)
-    cycle, right, overlap = judged(made, train(made, 500, seed, images), seed, **drawn)
-    print(f"cycle {cycle:.4f}, colours {right:.3f}, IoU {overlap:.3f}")
-    assert cycle < 0.04
-    assert right >= 0.95
-    assert overlap >= 0.75
+def test_red_becomes_blue_and_back_and_shapes_stay_what_and_where_they_are(seed):
+    """800 steps of batch 4, no identity loss. Calibrated by the same networks in PyTorch, one seed: a cycle of .032
+    after 500 (here .0398, seed 0) and .019 after 1,000, all colours right, an IoU of .81; at the start the cycle is
+    about the mean of |x|. Places that are off by a pixel or two, which leaves such an IoU, have an R^2 of .9.
 
-
-@pytest.mark.slow
-def test_without_the_way_back_less_is_kept():
-    """The discriminators alone bring the colours; what was there is found again half as well, or worse. On all shapes
-    and backgrounds the cycle's L1 was .093 with and .202 without in PyTorch, one seed; a ratio of 1.5 is asked for."""
-    images, _ = collections(2000, 0)
-    with_cycle, without = (
-        judged(made, train(made, 500, 0, images), 0)
+    Without the way back the discriminators still bring the colours, and what was there is found again half as well, or
+    worse (in PyTorch .202 instead of .093 on a harder set; 1.5 times is asked for): shapes become any shape of any
+    size. Bars for these lie halfway between what seed 0 had with and without: classes .99 and .46, radii .99 and .04.
+    """
+    images = collections(2000, seed, RED_TO_BLUE)
+    whole, alone = (
+        judged(made, train(made, 800, seed, images), seed, RED_TO_BLUE)
         for made in (load("default", data={"size": 16}, cycle=weight) for weight in (10.0, 0.0))
     )
-    print(f"with {with_cycle}, without {without}")
-    assert with_cycle[1] >= 0.95
-    assert without[0] > 1.5 * with_cycle[0]
+    print(f"seed {seed}: with the way back {whole}, without {alone}")
+    assert whole.cycle < 0.04
+    assert min(whole.domain, whole.shape) >= 0.95
+    assert min(whole.place, whole.radius) >= 0.9
+    assert alone.cycle > 1.5 * whole.cycle
+    assert alone.domain >= 0.95
+    assert alone.shape < 0.72
+    assert alone.radius < 0.51
