@@ -37,9 +37,10 @@ TABLE_1 = {  # configuration A is ProGAN; each adds to those before it
 
 def get_config(variant="default"):
     config = base.defaults(gan="stylegan")
-    config.steps, config.batch_size = 5_500, 16
+    config.steps, config.batch_size = 7_500, 16
     config.log_every, config.sample_every, config.save_every = 50, 250, 1_000
     config.data = base.data(name="faces", resolution=32, size=20_000, on_device=True)
+    fall = {"decay_begin": 2_000, "decay_steps": 2_500}  # in updates since the last resolution has faded in
     config.model = base.dict(
         width=256,  # channels next to images of N pixels a side: 2 width / N
         most_width=32,  # or this, where that is more
@@ -47,7 +48,7 @@ def get_config(variant="default"):
         mapping_layers=4,  # from z to w; 0 makes w of z alone
         mapping_rate=0.01,  # multiple of the learning rate there
         start="constant",  # what an image begins with; or "dense", made of w
-        noise="pixel",  # or "none"
+        noise="none",  # or "pixel", for what is left to chance, of which drawn faces have nothing
         norm="instance",  # or "pixel", "none"
         style="adain",  # or "none"
         smooth="binomial",  # the filter where sides are doubled and halved, or "none"
@@ -59,31 +60,31 @@ def get_config(variant="default"):
         first_side=8,  # of the first stage's images; the data's makes a network that does not grow
         fade_images=8_000,  # in which a new resolution fades in
         steady_images=16_000,  # in which it goes on learning
-        last_images=40_000,  # and the last one
+        last_images=72_000,  # and the last one
         batch_multiples=(),  # of batch_size, one for each stage; () is 1 for all
         rate_multiples=(),  # of the learning rates
         ramp_images=0,  # in which rates rise wherever an optimiser begins anew
-        half_life=2_500.0,  # of the generator that is sampled, in images
+        half_life=5_000.0,  # of the generator that is sampled, in images
         loss="non_saturating",
         real_label=1.0,
         d_loss_scale=1.0,
         penalty="r1",
-        penalty_weight=1.0,  # gamma
+        penalty_weight=10.0,  # gamma
         slope=1.0,  # that a penalty "wgan_gp" asks for
         drift=0.0,  # weight of the mean square of the logits of data
         rounds=1,  # moves of the discriminator in a step
         updates="sequential",
         tricks=base.tricks(),
-        g_optimizer=base.optimizer("adam", 2e-3, b1=0.0, b2=0.99),
-        d_optimizer=base.optimizer("adam", 2e-3, b1=0.0, b2=0.99),
+        g_optimizer=base.optimizer("adam", 2e-3, b1=0.0, b2=0.99, **fall),
+        d_optimizer=base.optimizer("adam", 2e-3, b1=0.0, b2=0.99, **fall),
     )
     match variant:
         case "default":
             pass
         case "faces64":
-            config.steps = 20_000
+            config.steps = 9_000
             config.data.update(resolution=64)
-            config.model.update(width=2048, most_width=128, penalty_weight=2.0)
+            config.model.update(width=512, most_width=64, latent_size=128)
         case "ffhq1024" | "ffhq1024_f":
             official(config, 1024)
         case "ffhq256":
@@ -125,7 +126,7 @@ def official(config, side: int):
     config.model.update(width=8192, most_width=512, latent_size=512, mapping_layers=8)
     config.model.update(half_life=10_000.0, penalty_weight=10.0, fused_from=128)
     for key in ("g_optimizer", "d_optimizer"):
-        config.model[key].learning_rate = 1e-3
+        config.model[key].update(learning_rate=1e-3, decay_begin=0, decay_steps=0)
     schedule(config, side, 8)
 
 

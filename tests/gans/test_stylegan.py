@@ -8,9 +8,14 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
+import gan_jax
 from gan_jax import contract
+from gan_jax.data import datasets, transforms
+from gan_jax.data.worlds import Faces
 from gan_jax.gans import stylegan
 from gan_jax.layers.norm import instance_norm
+from gan_jax.metrics import readers
+from gan_jax.train import loop
 from tests import experiments, test_resume
 from tests.gans.test_progan import TOY, learned, multiplications, size, state_of
 
@@ -251,6 +256,59 @@ def test_a_boundary_between_stages_survives_a_kill(stop, tmp_path):
     straight = test_resume.final(config, tmp_path / "straight")
     test_resume.stopped(config, found, tmp_path / "parts", calls=stop)
     test_resume.assert_same(straight, test_resume.final(config, tmp_path / "parts"))
+
+
+PLACES, COLOURS = ("roll", "shift_x"), ("background",)
+
+
+@pytest.fixture(scope="module")
+def reader():
+    """Reads attributes off small pictures of faces, here those of the world that it did not learn from."""
+    found = readers.fit_reader(Faces((16, 16)), (*PLACES, *COLOURS), examples=12_000, steps=1_500)
+    print("reader", found.accuracy_by_attribute)
+    assert min(found.accuracy_by_attribute.values()) > 0.75
+    return found
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_coarse_styles_say_where_and_fine_ones_which_colour(seed, reader, tmp_path):
+    """Half of the layers take their styles from another face. Which of the two the picture follows is read off it: for
+    a number as the slope of its change over the difference of the two, for a colour as the share of those that have the
+    source's where it is not the destination's. 0 is the destination, and of ten colours chance is .1; 1 is the source.
+
+    The bounds ask for more than half from the layers that should decide, and for a third of that from the others."""
+    config = experiments.get_config("stylegan", "default")
+    config.update({"seed": seed, "steps": 3_000, "sample_every": 0, "log_every": 500, "diagnose": False})
+    config.data.update(resolution=16)
+    config = datasets.resolve(config)
+    loop.train(config, contract.load(config), tmp_path)
+    sampler = gan_jax.load(tmp_path)
+    z = sampler.styles(sampler.latents(1_200, seed=1))
+    source, destination = (jax.tree.map(lambda leaf, part=part: leaf[part::2], z) for part in (0, 1))
+
+    def read(latents):
+        return reader.predict(np.asarray(transforms.to_uint8(jnp.asarray(sampler.generate(latents)))))
+
+    given, own = read(source), read(destination)
+    followed = {}
+    for name, (first, last) in {"coarse": (0, 3), "fine": (3, 6)}.items():
+        w = destination["w"].copy()
+        w[:, first:last] = source["w"][:, first:last]
+        made = read(destination | {"w": w})
+        for field in PLACES:
+            apart = given[field] - own[field]
+            followed[name, field] = float(np.sum(apart * (made[field] - own[field])) / np.sum(apart**2))
+        for field in COLOURS:
+            differs = given[field] != own[field]
+            followed[name, field] = float((made[field] == given[field])[differs].mean())
+    print("styles", seed, {" ".join(key): round(value, 2) for key, value in followed.items()})
+    for field in PLACES:
+        assert followed["coarse", field] > 0.5
+        assert followed["fine", field] < 0.33
+    for field in COLOURS:
+        assert followed["fine", field] > 0.5
+        assert followed["coarse", field] < 0.33
 
 
 @pytest.mark.slow
