@@ -61,7 +61,20 @@ def stopped(config, stages, workdir, calls):
 
 @experiments.every(pytest.mark.battery)
 def test_a_stopped_run_continues_as_if_it_had_not(name, tmp_path):
-    config = prepared(name, steps=6, log_every=2)
+    check_continues(prepared(name, steps=6, log_every=2), tmp_path)
+
+
+@pytest.mark.battery
+def test_pools_of_old_images_continue(tmp_path):
+    """Full ones, of which some images are shown again: they fill up in two steps of six."""
+    config = experiments.get_config("cyclegan")
+    config.update({"steps": 6, "sample_every": 0, "save_every": 3, "log_every": 2})
+    config.model.pool = 2 * config.batch_size
+    check_continues(datasets.resolve(config), tmp_path)
+
+
+def check_continues(config, tmp_path):
+    """Stopped after three steps, and not stopped: the same."""
     stages = contract.load(config)
     straight = final(config, tmp_path / "straight")
     stopped(config, stages, tmp_path / "parts", calls=3)  # in the middle of a line of the log
