@@ -45,7 +45,7 @@ def experiment(name: str, variant: str = "default"):
 
 
 def compiled_step(config):
-    """The library's own compiled step on one fixed batch."""
+    """The library's own compiled step on one fixed batch, of the last stage if there are several."""
     import jax
     from absl import flags
 
@@ -56,7 +56,7 @@ def compiled_step(config):
     from gan_jax.train import step as compiled
 
     config = datasets.resolve(config)
-    (stage,) = contract.load(config)
+    *_, stage = contract.load(config)
     mesh = parallel.make_mesh({"data": 1, "fsdp": 1}, jax.devices()[:1])
     with jax.set_mesh(mesh):
         key = compiled.root_key(0, mesh)
