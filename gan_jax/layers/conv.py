@@ -59,9 +59,12 @@ def conv(
     strides: tuple[int, int],
     padding: Padding = "SAME",
 ) -> Float[Array, "batch h w features"]:
-    """Equal to `lax.conv_general_dilated(x, kernel, strides, padding)`: the transpose of a transposed convolution."""
+    """Equal to `lax.conv_general_dilated(x, kernel, strides, padding)`: the transpose of a transposed convolution; of
+    stride 1 that is a plain one itself."""
     taps, size = kernel.shape[:2], x.shape[1:3]
     pairs = lax.padtype_to_pads(size, taps, strides, padding) if isinstance(padding, str) else padding
+    if tuple(strides) == (1, 1) and kernel.shape[-1] < NARROW:
+        return conv_transpose(x, kernel, strides, pairs)
     sides = list(zip(size, taps, strides, pairs, strict=True))
     made = tuple((n + sum(pair) - k) // s + 1 for n, k, s, pair in sides)
     # the input's pixels that no window reaches are those that the transposed convolution leaves zero at the end
@@ -103,12 +106,13 @@ def _by_patches(x, kernel, strides, pairs, size):
     matrix = cut.transpose(4, 0, 2, 1, 3, 5).reshape(channels, -1)
     patches = (x.reshape(-1, channels) @ matrix).reshape(*x.shape[:3], -1)
     pieces = lax.split(patches, [patches.shape[-1] // (tiles[0] * tiles[1])] * (tiles[0] * tiles[1]), axis=3)
-    total = 0.0
+    total = jnp.zeros(())  # in float32, as convolutions add
     for index, piece in enumerate(pieces):
         i, j = divmod(index, tiles[1])
-        total = total + jnp.pad(piece, ((0, 0), (i, tiles[0] - 1 - i), (j, tiles[1] - 1 - j), (0, 0)))
+        around = ((0, 0), (i, tiles[0] - 1 - i), (j, tiles[1] - 1 - j), (0, 0))
+        total = total + jnp.pad(piece, around).astype(total.dtype)
     height, width = total.shape[1:3]
-    full = total.reshape(-1, height, width, *strides, features).transpose(0, 1, 3, 2, 4, 5)
+    full = total.astype(x.dtype).reshape(-1, height, width, *strides, features).transpose(0, 1, 3, 2, 4, 5)
     full = full.reshape(-1, height * strides[0], width * strides[1], features)
     before = [pair[0] - (k - 1) for pair, k in zip(pairs, taps, strict=True)]  # negative margins cut
     margins = [(b, n - b - have, 0) for b, n, have in zip(before, size, full.shape[1:3], strict=True)]
@@ -151,7 +155,7 @@ class Conv(nn.Module):
 
 def _layer(layer, x, function):
     kernel = layer.param("kernel", layer.kernel_init, (*layer.kernel_size, x.shape[-1], layer.features))
-    y = function(x.astype(layer.dtype), kernel.astype(layer.dtype), layer.strides, layer.padding)
+    y = function(jnp.asarray(x, layer.dtype), jnp.asarray(kernel, layer.dtype), layer.strides, layer.padding)
     if not layer.use_bias:
         return y
     return y + layer.param("bias", layer.bias_init, (layer.features,)).astype(layer.dtype).reshape(1, 1, 1, -1)

@@ -12,6 +12,7 @@ from flax import linen as nn
 from flax.typing import Dtype
 
 from gan_jax.errors import InputError
+from gan_jax.layers.conv import Conv
 from gan_jax.layers.norm import instance_norm
 
 PATCHES = {"1": 0, "16": 1, "34": 2, "70": 3, "142": 4, "286": 5}  # `layers`, by the side of a window
@@ -98,7 +99,8 @@ class PatchGAN(nn.Module):
     @nn.compact
     def __call__(self, x, *, train: bool):
         *hidden, last = strides(self.layers)
-        conv = partial(nn.Conv, kernel_init=weights, dtype=self.dtype)
+        settings = {"kernel_init": weights, "dtype": self.dtype}
+        conv = partial(nn.Conv, **settings)
         h = x.astype(self.dtype)
         for level, (kernel, stride) in enumerate(hidden):
             size = {"kernel_size": (kernel, kernel), "strides": (stride, stride), "padding": padding(kernel)}
@@ -106,8 +108,8 @@ class PatchGAN(nn.Module):
             h = self.norm(self.dtype)(h, train=train) if level else h
             h = nn.leaky_relu(h, SLOPE)
         self.sow("intermediates", "features", h)
-        h = conv(1, kernel_size=(last[0],) * 2, padding=padding(last[0]))(h)
-        return h.astype(jnp.float32)[..., 0]
+        head = Conv(1, (last[0],) * 2, padding=padding(last[0]), **settings)  # flax's is slow where features are so few
+        return head(h).astype(jnp.float32)[..., 0]
 
 
 def padding(kernel: int) -> tuple[tuple[int, int], tuple[int, int]]:

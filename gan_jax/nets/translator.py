@@ -12,7 +12,7 @@ from flax.typing import Dtype
 from jaxtyping import Array, Float
 
 from gan_jax.errors import InputError
-from gan_jax.layers.conv import ConvTranspose
+from gan_jax.layers.conv import Conv, ConvTranspose
 from gan_jax.nets.patchgan import InstanceNorm, weights
 
 
@@ -59,7 +59,8 @@ class ResNet(nn.Module):
         for level in (1, 0):
             up = ConvTranspose(self.width * 2**level, (3, 3), (2, 2), padding=((1, 2), (1, 2)), **settings)
             h = nn.relu(norm(up(h)))
-        return jnp.tanh(conv(self.channels, (7, 7))(reflected(h, 3)).astype(jnp.float32))
+        head = Conv(self.channels, (7, 7), padding="VALID", **settings)  # flax's is slow where features are so few
+        return jnp.tanh(head(reflected(h, 3)).astype(jnp.float32))
 
 
 class Both(nn.Module):
