@@ -331,6 +331,7 @@ def hasty(monkeypatch):
     monkeypatch.setattr(diagnostics, "COLLAPSED", 1e9)
 
 
+@pytest.mark.battery
 def test_a_resumed_run_warns_as_if_it_had_not_been_stopped(hasty, tmp_path):
     """With two stages, whose lines are judged apart; stopped within the first, on the boundary, within the second."""
     config = test_resume.prepared(save_every=3, log_every=1)
