@@ -58,6 +58,8 @@ class GAN(Protocol):
     """What every GAN is to the rest of the library."""
 
     rounds: int  # real minibatches that one train_step consumes: n_critic for WGAN, 1 for most
+    # A game may also say what tests cannot know: `deterministic`, that its steps draw nothing, and `coupled`, how many
+    # numbers of each example it compares with all others, which a mesh must gather.
 
     def init(self, rng: Key, batch: Batch) -> PyTree:
         """The state before the first step. `batch` shows shapes and dtypes and may also be looked at."""

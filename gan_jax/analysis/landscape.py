@@ -164,6 +164,7 @@ def said(drawn: Landscape) -> str:
 
 
 def legend() -> list:
+    """What the colours of a landscape stand for, as artists of matplotlib."""
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 

@@ -93,7 +93,7 @@ def assume(config: ConfigDict, shape: tuple[int, int, int], classes: int = 0) ->
         classes=classes,
         examples=section.size or 1,
         source_shape=(height // factor, width // factor, channels) if translated else None,
-        paired=(translated and section.name != "unpaired") or None,
+        paired=(factor > 1 or section.name == "pairs") or None,
     )
 
 

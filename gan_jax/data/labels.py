@@ -70,6 +70,7 @@ class FewLabels:
         )
 
     def read(self, indices: np.ndarray, *where: np.ndarray) -> dict[str, np.ndarray]:
+        """The records of the source, their labels -1 where unknown, and beside each a known one as `labelled_...`."""
         indices = np.asarray(indices)
         batch, known = self.source.read(indices, *where), self.known
         beside = indices % len(known["record"])

@@ -176,6 +176,7 @@ class EGAN:
         return play(self.rounds, self.discriminator_move, players, pairs, rng)
 
     def discriminator_move(self, players, pair: dict[str, Array], rng: Key):
+        """One update on a minibatch of data and one of samples [B, ...]."""
         (d, memory), real, fake = players, pair["real"], pair["fake"]
 
         def loss(params):

@@ -161,6 +161,7 @@ def nowozin2016(config, shape, g_widths, d_widths, dtype) -> tuple[nn.Module, nn
 
 
 def convolutional(config, shape, g_widths, d_widths, dtype) -> tuple[nn.Module, nn.Module]:
+    """DCGAN's networks, for images [H, W, C] of this shape."""
     if config.data.domain != "image":
         raise InputError(
             f"config.model.nets='convolutional' makes images, and dataset '{config.data.name}' holds "

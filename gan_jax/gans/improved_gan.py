@@ -309,6 +309,7 @@ class SemiSupervisedGAN:
         return descend(d, self.d_tx, loss)
 
     def generator_move(self, g: Net, d: Net, batch: Batch, rng: Key) -> tuple[Net, Metrics]:
+        """One update of the generator against a discriminator that rests."""
         z_rng, g_noise, real_rng, fake_rng = jax.random.split(rng, 4)
         z, real = self.latents(z_rng, batch), self.judge(d, batch["image"], real_rng)
 

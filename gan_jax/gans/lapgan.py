@@ -153,6 +153,7 @@ class LAPGAN:
         return tricks.keep(moved, self.gate.d(metrics), state.d), metrics
 
     def generator_move(self, state: PyramidState, d: Net, batch: Batch, rng: Key) -> tuple[Net, Metrics]:
+        """One update of this level's generator, given the coarse images of the batch."""
         keys, told = LevelKeys(*jax.random.split(rng, 4)), self.conditions(batch)
         _, low = self.bands(state, batch)
 

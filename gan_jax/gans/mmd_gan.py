@@ -329,6 +329,7 @@ def without_critic(config) -> GMMN:
 
 
 def with_critic(config) -> MMDGAN:
+    """A generator and an encoder whose features the kernels compare."""
     model, (generator, encoder) = config.model, networks(config)
     penalty = choose(model.penalty, PENALTIES, "penalty (config.model.penalty)")(model.slope)
     terms = (

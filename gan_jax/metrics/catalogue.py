@@ -149,6 +149,7 @@ def lpips_distance(evidence: Evidence) -> dict[str, float]:
 
 
 def coverage(evidence: Evidence) -> dict[str, float]:
+    """Of the modes of the mixture that the run was trained on."""
     world = datasets.open(evidence.needs.sampler.config.data)
     result = modes.coverage(evidence.features("fake"), world.centres, world.std)
     return {
@@ -248,6 +249,7 @@ def check_modes(needs: Needs) -> None:
 
 
 def check_pairs(needs: Needs) -> None:
+    """Raises InputError unless these are as many images as there are references, of the same names."""
     extractors.require_images(needs, "this metric")
     if needs.real.count != needs.fake.count:
         raise InputError(f"pairs of images are compared, and there are {needs.fake.count} and {needs.real.count}")

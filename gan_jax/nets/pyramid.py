@@ -221,6 +221,7 @@ def _named(module: type[nn.Module], **fields) -> Callable[..., nn.Module]:
 
 
 def coarsest(shape, model, dtype: Dtype) -> Pair:
+    """The pair that makes the smallest images [H, W, C] from noise alone."""
     last, g_std, d_std = choose(model.coarsest, COARSEST, "coarsest networks (config.model.coarsest)")
     g_widths, d_widths = tuple(model.g_hidden), tuple(model.d_hidden)
     shared = {"activations": (*[nn.relu] * (len(g_widths) - 1), last), "sees_low": False, "dtype": dtype}

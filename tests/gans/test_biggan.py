@@ -3,7 +3,6 @@ watched, and what truncation buys."""
 
 import dataclasses
 import functools
-import itertools
 import operator
 
 import jax
@@ -363,24 +362,20 @@ def test_shapes_are_of_the_class_that_was_asked_for(trained):
 
 @pytest.mark.slow
 def test_truncation_trades_variety_for_fidelity(trained):
-    """The tighter the bound, the less two samples of a class differ, and the nearer their outlines are to a true one,
-    to two standard errors of the mean: at the last bounds they are as near as they get.
+    """The tighter the bound, the less two samples of a class differ, and the nearer their outlines are to a true one.
 
     Measured with one seed: .335, .281, .186, .111 and .084, .073, .067, .063. Moments are those of training. Those that
     stand are taken over ever more similar samples, and undo a part of it: .334 to .264."""
     gan, state, classes, reader = trained
-    labels = jnp.arange(1000) % classes
+    labels = jnp.arange(4000) % classes
     variety, misfit = [], []
     for bound in BOUNDS:
         samples = sampled(gan, state, labels, bound, False)
-        variety.append(np.mean([mean_distance(samples[np.asarray(labels) == k]) for k in range(classes)]))
-        distances = read_off(reader, samples)["distance"]
-        misfit.append((float(distances.mean()), float(distances.std() / len(distances) ** 0.5)))
+        variety.append(np.mean([mean_distance(samples[k:1000:classes]) for k in range(classes)]))
+        misfit.append(float(read_off(reader, samples)["distance"].mean()))
     print("biggan", BOUNDS, variety, misfit)
     assert variety == sorted(variety, reverse=True)
-    assert misfit[-1][0] < 0.9 * misfit[0][0]
-    for (looser, error), (tighter, other) in itertools.pairwise(misfit):
-        assert tighter < looser + 2.0 * (error**2 + other**2) ** 0.5
+    assert misfit == sorted(misfit, reverse=True)
 
 
 @pytest.mark.slow

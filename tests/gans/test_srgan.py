@@ -300,7 +300,7 @@ def test_pixels_make_thin_strokes_better_than_a_bicubic_interpolation(seed):
 def test_the_game_makes_edges_sharper_than_its_features_alone():
     """200 steps of the game from 400 on pixels, by features of the discriminator. One seed: the energy of edges rises
     from .44 of the data's to .66, without the adversarial loss to .59, and PSNR falls from 16.6 to 15.4 dB. Of fixed
-    random features in PyTorch the game's share was 1.23 and 1.18; half of what was found here, 1.12, is asked for."""
+    random features in PyTorch the game's share was 1.23 and 1.18; 1.1 is asked for."""
     stages, data, held_out = load("default"), strokes(4000, 0), strokes(256, 1000)
     (pixels, game), some = (stage.gan for stage in stages), jax.tree.map(lambda leaf: leaf[:16], data)
     learned, _ = train(pixels, jax.jit(pixels.init)(jax.random.key(0), some), 400, 0, data)
@@ -314,7 +314,7 @@ def test_the_game_makes_edges_sharper_than_its_features_alone():
         gap = float(metrics["score/real"] - metrics["score/fake"])
     before = energy(sample(start, held_out, jax.random.key(0))) / energy(held_out["b"])
     print(f"energy {before:.3f}, then without and with the game {found}, gap {gap:.2f}")
-    assert found[1e-3][0] > 1.06 * found[0.0][0]
+    assert found[1e-3][0] > 1.1 * found[0.0][0]
     assert found[1e-3][0] > 1.3 * before
     assert found[1e-3][1] > decibel(enlarged_bicubically(held_out), held_out["b"]) + 2
     assert gap > 2

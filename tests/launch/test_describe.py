@@ -79,6 +79,8 @@ def test_data_that_is_not_at_hand(capsys):
     assert (found.domain, found.source_shape, found.paired) == ("b", (24, 24, 3), True)
     found = datasets.assume(experiments.get_config("cyclegan", "horse2zebra"), (256, 256, 3)).data
     assert (found.domain, found.source_shape, found.paired) == ("b", (256, 256, 3), None)
+    found = datasets.assume(experiments.get_config("discogan", "edges2shoes"), (64, 64, 3)).data
+    assert (found.domain, found.source_shape, found.paired) == ("b", (64, 64, 3), None)
     assert datasets.assume(experiments.get_config("sagan", "imagenet128"), (128, 128, 3), 1000).data.classes == 1000
 
 
