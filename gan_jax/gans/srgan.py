@@ -38,6 +38,7 @@ from gan_jax import config as base
 from gan_jax import losses, optimizers
 from gan_jax.contract import Array, Batch, Key, Metrics, Net, PyTree, Stage, apply, create, descend
 from gan_jax.errors import InputError, choose
+from gan_jax.layers.conv import Conv
 from gan_jax.layers.resample import depth_to_space
 from gan_jax.nets import vgg, weights
 
@@ -75,7 +76,8 @@ class SRResNet(nn.Module):
         h = start + norm(conv(self.width, 3, h))
         for _ in range(int(math.log2(self.factor))):
             h = prelu(depth_to_space(conv(4 * self.width, 3, h)))
-        return conv(self.channels, 9, h).astype(jnp.float32)
+        head = Conv(self.channels, (9, 9), kernel_init=torch_init, dtype=self.dtype)  # flax's is slow for so few features
+        return head(h).astype(jnp.float32)
 
 
 class Discriminator(nn.Module):
