@@ -76,7 +76,8 @@ class SRResNet(nn.Module):
         h = start + norm(conv(self.width, 3, h))
         for _ in range(int(math.log2(self.factor))):
             h = prelu(depth_to_space(conv(4 * self.width, 3, h)))
-        head = Conv(self.channels, (9, 9), kernel_init=torch_init, dtype=self.dtype)  # flax's is slow for so few features
+        # flax's convolution is slow for so few features
+        head = Conv(self.channels, (9, 9), kernel_init=torch_init, dtype=self.dtype)
         return head(h).astype(jnp.float32)
 
 
