@@ -179,6 +179,14 @@ class Evidence(NamedTuple):
     real_logits: Array  # [B]
     fake_logits: Array  # [B]
     rng: Array  # a key for this penalty alone
+    pull: Callable | None = None  # of `jax.vjp` by `real`, from the pass that made `real_logits`, if it was kept
+
+    def real_gradient(self) -> Array:
+        """`input_gradient` at the reals: of the pass that is there, or else of another one."""
+        if self.pull is None:
+            return input_gradient(self.score, stop_gradient(self.real))
+        (gradient,) = self.pull(jnp.ones_like(self.real_logits))
+        return gradient.astype(jnp.float32)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,6 +207,10 @@ def _penalty(weight: float, **terms: Callable[[Evidence], Array]) -> Penalty:
         return weight * sum(values.values(), jnp.zeros(())), values, memory
 
     return Penalty(cost)
+
+
+def _r1(evidence: Evidence) -> Scalar:
+    return jnp.mean(squared_norms(evidence.real_gradient()))
 
 
 def _lecam(weight: float) -> Penalty:
@@ -244,9 +256,9 @@ BY_NAME: dict[str, Callable[[float], Penalty]] = {  # each of its weight
         weight, wgan_gp=lambda e: wgan_gp(e.score, e.real, e.fake, e.rng, one_sided=True)
     ),
     "dragan": lambda weight: _penalty(weight, dragan=lambda e: dragan(e.score, e.real, e.rng)),
-    "r1": lambda gamma: _penalty(gamma / 2, r1=lambda e: r1(e.score, e.real)),
+    "r1": lambda gamma: _penalty(gamma / 2, r1=_r1),
     "r2": lambda gamma: _penalty(gamma / 2, r2=lambda e: r2(e.score, e.fake)),
-    "r1_r2": lambda gamma: _penalty(gamma / 2, r1=lambda e: r1(e.score, e.real), r2=lambda e: r2(e.score, e.fake)),
+    "r1_r2": lambda gamma: _penalty(gamma / 2, r1=_r1, r2=lambda e: r2(e.score, e.fake)),
     "lecam": _lecam,
     "orthogonal": lambda beta: _penalty(beta / 2, orthogonal=lambda e: orthogonal(e.params)),
     "clip": _clip,

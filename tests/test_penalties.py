@@ -328,6 +328,23 @@ class TestEveryPenalty:
             jax.tree.map(np.testing.assert_array_equal, after, params)
 
 
+@pytest.mark.parametrize("name", ["r1", "r1_r2"])
+def test_a_pass_that_was_kept_gives_the_same_penalty(name):
+    """Of a critic that couples the examples of a batch, in value and in the gradient by its parameters."""
+
+    def cost(scale, keep):
+        def score(x):
+            return jnp.sum(jnp.sin(scale * x) * x.mean(axis=0, keepdims=True), axis=tuple(range(1, x.ndim)))
+
+        logits, pull = jax.vjp(score, REAL)
+        kept = {"pull": pull} if keep else {}
+        return penalties.build(name, 3.0).cost(Evidence({}, score, REAL, FAKE, logits, score(FAKE), RNG, **kept), ())[0]
+
+    (kept, slope), (again, other) = (jax.value_and_grad(cost)(1.5, keep) for keep in (True, False))
+    assert float(kept) > 0.1
+    np.testing.assert_allclose((kept, slope), (again, other), rtol=1e-5)
+
+
 def test_each_looks_at_its_own_examples():
     """|x|^2 on reals of squared norms 1, 4, 25 and on fakes twice as long."""
     batch = {"score": quadratic, "real": POINTS, "fake": 2 * POINTS}

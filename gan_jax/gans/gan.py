@@ -193,16 +193,18 @@ class TwoPlayerGame:
         def loss(params):
             """What the discriminator pays, with its statistics, what its penalty remembers, and metrics."""
             judge = partial(apply, self.discriminator, params=params, train=True)
-            real_logits, stats = judge(d, real, *told, rngs={"dropout": keys.real})
+            of_real = partial(judge, d, rngs={"dropout": keys.real})
+            real_logits, pull, stats = jax.vjp(lambda x: of_real(x, *told), real, has_aux=True)
             seen = d.replace(stats=stats)  # data and samples are separate batches, one after the other
             fake_logits, stats = judge(seen, fake, *told, rngs={"dropout": keys.fake}, hold=("spectral",))
 
             def score(x):
                 return judge(seen, x, *told, rngs={"dropout": keys.mask}, hold=("spectral",))[0]
 
-            evidence = penalties.Evidence(params, score, real, fake, real_logits, fake_logits, keys.penalty)
+            logits = (real_logits, fake_logits)
+            evidence = penalties.Evidence(params, score, real, fake, *logits, keys.penalty, pull)
             price, paid, remembered = self.penalty.cost(evidence, memory)
-            told_apart = self.flip(real_logits, fake_logits, keys.flip)
+            told_apart = self.flip(*logits, keys.flip)
             adversarial = self.loss.d(*told_apart, **self.labels(keys.label, count(batch)))
             metrics = {"loss/d": adversarial, "score/real": real_logits.mean(), "score/fake": fake_logits.mean()}
             return adversarial + price, (stats, (remembered, metrics | paid))
