@@ -2,6 +2,7 @@
 
     python launch/main.py --config experiments/cyclegan.py                 # minutes on two cores
     python launch/main.py --config experiments/cyclegan.py:squares         # circles to squares of their colour
+    python launch/main.py --config experiments/cyclegan.py:night           # faces by day to faces at night
     python launch/main.py --config experiments/cyclegan.py:horse2zebra --config.data.path=/my/horse2zebra
     python launch/main.py --config experiments/cyclegan.py:apple2orange --config.data.path=/my/apple2orange
     python launch/main.py --config experiments/cyclegan.py:summer2winter --config.data.path=/my/summer2winter_yosemite
@@ -55,6 +56,8 @@ def get_config(variant="default"):
             pass
         case "squares":
             config.data.name = "circles_to_squares"
+        case "night":
+            config.data.name = "day_to_night"
         case _ if variant in PAPER:
             paper(config, *PAPER[variant])
         case "smoke":
@@ -67,7 +70,7 @@ def get_config(variant="default"):
             for section in (config.model.g_optimizer, config.model.d_optimizer):
                 section.learning_rate = 1e-5
         case _:
-            raise base.unknown_variant(variant, "squares", *PAPER, "smoke")
+            raise base.unknown_variant(variant, "squares", "night", *PAPER, "smoke")
     return config
 
 

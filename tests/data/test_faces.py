@@ -223,7 +223,21 @@ def test_continuous_attributes_are_ranges():
     assert len(np.unique(Faces(fields=("yaw",)).read(np.arange(1000))["yaw"])) > 990
 
 
-@pytest.mark.parametrize("wrong", [{"fields": ("images",)}, {"fields": ("image", "hairs")}, {"resolution": (3, 64)}])
+def test_faces_may_be_alike():
+    """In what is named, as the first is, and in nothing else; whichever records are asked for together."""
+    fields = ("skin", "hair", "yaw", "image")
+    free, some = Faces(fields=fields).read(SOME), Faces(fields=fields, alike=("skin", "yaw")).read(SOME)
+    for name in ("skin", "yaw"):
+        assert set(some[name]) == set(Faces(fields=(name,)).read(np.array([0]))[name])
+    np.testing.assert_array_equal(some["hair"], free["hair"])
+    alone = Faces(fields=fields, alike=("skin", "yaw")).read(SOME[-1:])
+    np.testing.assert_array_equal(alone["image"][0], some["image"][-1])
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [{"fields": ("images",)}, {"fields": ("image", "hairs")}, {"alike": ("hairs",)}, {"resolution": (3, 64)}],
+)
 def test_mistakes_are_explained(wrong):
     with pytest.raises(InputError, match=r"Did you mean|at least 4"):
         Faces(**wrong)

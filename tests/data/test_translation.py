@@ -12,7 +12,7 @@ from gan_jax.analysis import restore
 from gan_jax.contract import Stage
 from gan_jax.data import datasets, display
 from gan_jax.data.loader import Loader
-from gan_jax.data.worlds import shapes
+from gan_jax.data.worlds import shapes, views
 from gan_jax.errors import InputError
 from gan_jax.metrics import populations
 from gan_jax.train import diagnostics
@@ -165,7 +165,9 @@ def test_pairs_that_are_taken_apart_have_no_partner(tmp_path):
     assert batch_of(open_loader(2, **settings))["a"].shape == (1, 2, 8, 8, 3)
 
 
-@pytest.mark.parametrize("name", ["edges_to_shapes", "masks_to_faces", "red_to_blue", "circles_to_squares"])
+@pytest.mark.parametrize(
+    "name", ["edges_to_shapes", "masks_to_faces", "red_to_blue", "circles_to_squares", "day_to_night"]
+)
 def test_views_of_worlds(name):
     loader = open_loader(8, devices=8, name=name, resolution=16, size=40)
     batch = batch_of(loader)
@@ -189,6 +191,27 @@ def test_what_must_change_changes_and_what_must_stay_is_free():
             assert len(set(found["background"])) == 8
             both.append(found["centre"])
         assert abs(np.corrcoef(both[0][:, 0], both[1][:, 0])[0, 1]) < 0.3  # other records, at other places
+
+
+def test_the_night_is_that_of_other_faces():
+    """The same function of each pixel: darker and bluer, and as many colours as by day."""
+    source = datasets.open(base.data(name="day_to_night", resolution=16, size=40))
+    day, night = (part.source.read(np.arange(40))["image"] for part in source.parts)
+    found = source.read(np.arange(40))
+    np.testing.assert_array_equal(found["a"], day)
+    np.testing.assert_array_equal(found["b"], views.at_night(night))
+    assert abs(day.astype(int) - night).mean() > 20
+    assert views.at_night(np.full((1, 3), 255, np.uint8)).tolist() == [[82, 107, 168]]
+    assert len(np.unique(views.at_night(np.arange(0, 256, 4, np.uint8).repeat(3).reshape(-1, 3)), axis=0)) == 64
+
+
+def test_faces_of_one_person_differ_in_what_a_segmentation_tells():
+    options = base.dict(alike=views.COLOURING)
+    told = datasets.open(base.data(name="masks_to_faces", resolution=24, options=options)).read(np.arange(200))
+    free = datasets.open(base.data(name="masks_to_faces", resolution=24)).read(np.arange(200))
+    np.testing.assert_array_equal(told["a"], free["a"])
+    background = (told["a"] == told["a"][0, 0, 0]).all(axis=-1)[:, 0]
+    assert told["b"][:, 0][background].std(axis=0).max() < 5 < free["b"][:, 0][background].std(axis=0).min()
 
 
 def test_aligned_views_show_one_record():

@@ -15,6 +15,7 @@ import numpy as np
 from gan_jax.data.worlds import draw, face_attributes, face_hair, face_parts
 from gan_jax.data.worlds.face_attributes import ATTRIBUTES, HAIR
 from gan_jax.data.worlds.face_geometry import LABELS, LANDMARKS, body, has, head, landmarks, pack
+from gan_jax.errors import choose
 
 __all__ = ["ATTRIBUTES", "FIELDS", "LABELS", "LANDMARKS", "Faces", "landmarks", "render"]
 
@@ -92,18 +93,22 @@ class Faces:
     Fields: `image` uint8 [n,H,W,3]; every attribute of ATTRIBUTES by its name, int32 [n] (a place in its names) or
     float32 [n]; `landmarks` float32 [n,k,2], the points named in LANDMARKS as (y, x), the picture being
     [0,1] x [0,1]; `mask` uint8 [n,H,W], places in LABELS; `caption` [n], text; `label` int32 [n], the hair style, in
-    `classes`, which is empty where no label is asked for. InputError: unknown field, resolution below 4.
+    `classes`, which is empty where no label is asked for. `alike` names attributes that all faces have as the first has
+    them: skin and hair of one person, say. InputError: unknown field or attribute, resolution below 4.
     """
 
     resolution: tuple[int, int] = (32, 32)
     seed: int = 0
     size: int = 100_000
     fields: tuple[str, ...] = ("image",)
+    alike: tuple[str, ...] = ()
     domain: ClassVar[str] = "image"
     channels: ClassVar[int] = 3
 
     def __post_init__(self):
         draw.check(self.fields, FIELDS, self.resolution)
+        for name in self.alike:
+            choose(name, ATTRIBUTES, "attribute of faces (config.data.options.alike)")
 
     def __len__(self) -> int:
         return self.size
@@ -115,6 +120,9 @@ class Faces:
     def read(self, indices: np.ndarray) -> dict[str, np.ndarray]:
         """The records of those indices: {field: array with a leading axis as long as indices}."""
         found = face_attributes.sample(self.seed, np.asarray(indices, np.int64))
+        if self.alike:
+            first = face_attributes.sample(self.seed, np.zeros(len(indices), np.int64))
+            found |= {name: first[name] for name in self.alike}
         if {"image", "mask"} & set(self.fields):
             found |= draw.in_chunks(
                 functools.partial(render, resolution=self.resolution, mask="mask" in self.fields),

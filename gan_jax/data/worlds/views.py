@@ -11,6 +11,11 @@ from gan_jax.data.worlds import draw
 from gan_jax.data.worlds.faces import Faces
 from gan_jax.data.worlds.shapes import Shapes
 
+COLOURING = (
+    "skin", "hair_colour", "eye_colour", "blush", "freckles", "glasses_colour", "hat_colour", "clothes_colour",
+    "background", "pattern",
+)  # fmt: skip
+MOONLIGHT = np.array([0.32, 0.42, 0.66])  # of red, green and blue, what is left at night
 SEGMENTS = draw.palette("1a2b5f", "f2c49b", "7a4a21", "ffffff", "d8434e", "35c4c9", "f0c02b", "4f9d58")  # as in LABELS
 
 
@@ -21,10 +26,12 @@ def edges_to_shapes(resolution=(32, 32), seed=0, size=100_000, only=(), colours=
     return View(world, {"a": lambda found: np.repeat(found["edges"], 3, axis=-1), "b": IMAGE})
 
 
-def masks_to_faces(resolution=(32, 32), seed=0, size=100_000) -> View:
-    """The segmentation of a face, a colour for each of its parts, and the face."""
+def masks_to_faces(resolution=(32, 32), seed=0, size=100_000, alike=()) -> View:
+    """The segmentation of a face, a colour for each of its parts, and the face; `alike` as of `Faces`. What a
+    segmentation does not tell of a face are its colours: `alike=COLOURING` are the faces of one person, of which it
+    tells nearly all."""
     colours = np.round(255 * SEGMENTS.T).astype(np.uint8)
-    world = Faces(resolution, seed, size, fields=("image", "mask"))
+    world = Faces(resolution, seed, size, fields=("image", "mask"), alike=tuple(alike))
     return View(world, {"a": lambda found: colours[found["mask"]], "b": IMAGE})
 
 
@@ -44,6 +51,18 @@ def circles_to_squares(resolution=(32, 32), seed=0, size=100_000, colours=(), ba
         Shapes(resolution, seed, size, only=("circle",), **drawn),
         Shapes(resolution, ~seed, size, only=("square",), **drawn),
     )
+
+
+def day_to_night(resolution=(32, 32), seed=0, size=100_000, alike=()) -> Unpaired:
+    """Faces by day, and others at night: the light changes, and the face with all its colours stays what it was.
+    `alike` as of `Faces`."""
+    day, other = (Faces(resolution, own, size, alike=tuple(alike)) for own in (seed, ~seed))
+    return Unpaired((View(day, {"a": IMAGE}), View(other, {"b": lambda found: at_night(found["image"])})))
+
+
+def at_night(images: np.ndarray) -> np.ndarray:
+    """What images uint8 [..., 3] look like in moonlight: darker in the middle tones, and blue."""
+    return np.round(255 * MOONLIGHT * (images / 255) ** 1.2).astype(np.uint8)
 
 
 def _unpaired(first: Shapes, second: Shapes) -> Unpaired:
