@@ -16,6 +16,7 @@ from gan_jax import config as base
 from gan_jax import contract
 from gan_jax.analysis import restore
 from gan_jax.data import datasets
+from gan_jax.layers import norm
 from gan_jax.train.checkpoint import Checkpoints
 from tests import experiments
 
@@ -168,25 +169,49 @@ def test_work_is_split_over_the_devices(run, program, name):
     assert not [shape for shape in shapes if BATCH in shape and math.prod(shape) > BATCH * coupled]
 
 
-@every_gan
-def test_one_device_and_eight_agree(trained, name):
-    """But for rounding, of which two things make more than it is. Adam divides by the root of tiny squares: the bound
-    is three steps of the learning rate for the few entries whose gradient is all rounding, and a hundredth of that in
-    the mean. And a rectifier that is on here and off there changes gradients, their norms and moments by its whole
-    share, half a percent in small networks: these may differ by 2 % of what they have become in three steps. For
-    parameters that is little, as they have moved little; losses and scores have none of it."""
-    before, eight, lines = trained(name)
-    _, one, alone = trained(name, devices=1)
-    for a, b in zip(lines, alone, strict=True):
+def assert_alike(before, first, second):
+    """Two trainings from one state are the same, but for rounding, of which two things make more than it is. Adam
+    divides by the root of tiny squares: the bound is three steps of the learning rate for the few entries whose
+    gradient is all rounding, and a hundredth of that in the mean. And a rectifier that is on here and off there changes
+    gradients, their norms and moments by its whole share, half a percent in small networks: these may differ by 2 % of
+    what they have become in three steps. For parameters that is little, as they have moved little. Losses and scores
+    have none of it: of no GAN they were farther apart than 4e-6."""
+    for a, b in zip(first[2], second[2], strict=True):
         for key in a:
-            rtol = 2e-2 if key.startswith("grad/") else 1e-3
-            np.testing.assert_allclose(a[key], b[key], rtol=rtol, atol=1e-4, err_msg=key)
-    states = (before, jax.device_get(eight), jax.device_get(one))
+            rtol = 2e-2 if key.startswith("grad/") else 1e-4
+            np.testing.assert_allclose(a[key], b[key], rtol=rtol, atol=1e-5, err_msg=key)
+    states = (before, jax.device_get(first[1]), jax.device_get(second[1]))
     for start, a, b in zip(*map(jax.tree.leaves, states), strict=True):
         if jnp.issubdtype(a.dtype, jnp.floating):
             apart, moved = np.abs(a - b), np.abs(a - start)
             assert apart.max() <= 6e-3 * max(1.0, np.abs(a).max()) + 2e-2 * moved.max()
             assert apart.mean() <= 6e-5 * max(1.0, np.abs(a).mean()) + 2e-2 * moved.mean()
+
+
+@every_gan
+def test_one_device_and_eight_agree(trained, name):
+    eight = trained(name)
+    assert_alike(eight[0], eight, trained(name, devices=1))
+
+
+@pytest.mark.battery
+def test_a_mean_of_each_devices_share_would_be_found_out(run, trained, monkeypatch):
+    """SNGAN with batch norm over eighths of a batch of 296: scores of samples are off by a thousandth."""
+    over_all = norm.statistics
+
+    def over_eighths(layer, x, *settings):
+        parts = x.reshape(8, -1, *x.shape[1:])
+        axes = tuple(range(1, parts.ndim - 1))
+        parts = (parts - parts.mean(axes, keepdims=True)) / parts.std(axes, keepdims=True)
+        return over_all(layer, parts.reshape(x.shape), *settings)
+
+    eight = trained("sngan")
+    monkeypatch.setattr(norm, "statistics", over_eighths)
+    jax.clear_caches()  # of what was traced without
+    here = run("sngan", devices=1)
+    other = train(here, here.compile(here.abstract()), here.place(eight[0]))
+    with pytest.raises(AssertionError, match="score/fake"):
+        assert_alike(eight[0], eight, other)
 
 
 @every_gan
