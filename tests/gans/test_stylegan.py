@@ -260,62 +260,72 @@ def test_a_boundary_between_stages_survives_a_kill(stop, tmp_path):
     test_resume.assert_same(straight, test_resume.final(config, tmp_path / "parts"))
 
 
-OF_COARSE, OF_FINE = ("roll", "hair"), ("hair_colour", "background")  # pose and shape of the hair; colours
+POSE_AND_SHAPE, COLOURS = ("yaw", "hair"), ("hair_colour", "background")  # hair: its style
+LAYERS = {"4x4 and 8x8": (0, 4), "16x16": (4, 6), "32x32": (6, 8)}
 
 
 @pytest.fixture(scope="module")
 def reader():
     """Reads attributes off pictures of faces, here those of the world that it did not learn from. Of a number it reads
     so much of the variance, of what has a kind so many rightly."""
-    found = readers.fit_reader(Faces((32, 32)), (*OF_COARSE, *OF_FINE), examples=12_000, steps=1_500)
+    found = readers.fit_reader(Faces((32, 32)), POSE_AND_SHAPE + COLOURS, examples=12_000, steps=1_500)
     print("reader", found.accuracy_by_attribute)
     assert min(found.accuracy_by_attribute.values()) > 0.75
     return found
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(3))
-def test_coarse_styles_carry_pose_and_shape_and_fine_ones_colours(seed, reader, tmp_path):
-    """The layers of 4x4 and 8x8, or those of 16x16 and 32x32, take their styles from another face. Which of the two the
-    picture follows is read off it: for the roll of the head as the slope of its change over the difference of the two,
-    for kinds by how many have the other's and how many their own, where these differ.
-
-    The layers that carry an attribute give more than half of a number, and a kind one and a half times as often as the
-    others do. Measured on the default's run: roll .61 and .38; the other's hair .47 and .12, its colour .16 and .54,
-    background .02 and .80.
-    """
-    command = [sys.executable, "launch/main.py", "--config=experiments/stylegan.py", f"--config.seed={seed}"]
-    command += ["--config.steps=4500", f"--workdir={tmp_path}"]
-    alone = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
-    subprocess.run(command, cwd=experiments.ROOT, env=alone, check=True, capture_output=True)
-    sampler = gan_jax.load(tmp_path)
+def followed(sampler, reader):
+    """{layers: {attribute: how much of it comes from the face whose styles these layers take, the rest being the face's
+    own}}, of 600 pairs. Numbers: by the weights of both faces in a linear fit; kinds: by how many have the other's and
+    how many their own, where these differ."""
     z = sampler.styles(sampler.latents(1_200, seed=1))
     other, own = (jax.tree.map(lambda leaf, part=part: leaf[part::2], z) for part in (0, 1))
 
     def read(latents):
         return reader.predict(np.asarray(transforms.to_uint8(jnp.asarray(sampler.generate(latents)))))
 
-    before, given, made = read(own), read(other), {}
-    for name, (first, last) in {"coarse": (0, 4), "fine": (4, 8)}.items():
+    def share(field, made):
+        seen = [face[field] for face in (given, before)]
+        if field == "yaw":
+            theirs, mine, _ = np.linalg.lstsq(np.stack([*seen, np.ones_like(seen[0])], axis=1), made[field])[0]
+        else:
+            theirs, mine = ((made[field] == face)[seen[0] != seen[1]].mean() for face in seen)
+        return float(theirs / (theirs + mine))
+
+    before, given, found = read(own), read(other), {}
+    for name, (first, last) in LAYERS.items():
         w = own["w"].copy()
         w[:, first:last] = other["w"][:, first:last]
-        made[name] = read(own | {"w": w})
+        made = read(own | {"w": w})
+        found[name] = {field: share(field, made) for field in POSE_AND_SHAPE + COLOURS}
+    return found
 
-    def followed(name, field):
-        """(how far the other is followed, how far the own face)"""
-        apart = given[field] - before[field]
-        if field == "roll":
-            slope = float(np.sum(apart * (made[name][field] - before[field])) / np.sum(apart**2))
-            return slope, 1.0 - slope
-        return tuple(float((made[name][field] == face[field])[apart != 0].mean()) for face in (given, before))
 
-    for carrier, fields in (("coarse", OF_COARSE), ("fine", OF_FINE)):
-        for field in fields:
-            for name in ("coarse", "fine"):
-                theirs, mine = followed(name, field)
-                print("styles", seed, name, field, round(theirs, 2), round(mine, 2))
-                more, less = (theirs, mine) if name == carrier else (mine, theirs)
-                assert more > (1.0 if field == "roll" else 1.5) * less
+def trained(seed, place):
+    """The sampler of 4,500 steps of the default: what is to be seen is there by then."""
+    command = [sys.executable, "launch/main.py", "--config=experiments/stylegan.py", f"--config.seed={seed}"]
+    command += ["--config.steps=4500", f"--workdir={place}"]
+    alone = os.environ | {"JAX_NUM_CPU_DEVICES": "1"}
+    subprocess.run(command, cwd=experiments.ROOT, env=alone, check=True, capture_output=True)
+    return gan_jax.load(place)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_coarse_styles_carry_pose_and_shape_and_fine_ones_colours(seed, reader, tmp_path):
+    """Of what a picture takes from another face, pose and the shape of its hair come with the styles of 4x4 and 8x8,
+    and colours with those of 32x32: each of them with these more than with those, and on the whole twice as much as
+    what the same layers bring of the others, where styles that carry everything alike would bring as much.
+
+    Measured with three seeds: pose and shape .46 beside colours of .09, .50 and .17, .63 and .12; colours .78 beside
+    .06, .69 and .24, .78 and .20. One by one, the least apart are the turn of the head in the second seed, .35 and .33,
+    and the colour of its hair, .31 and .45. What is between, 16x16, has a part of all."""
+    found = followed(trained(seed, tmp_path), reader)
+    print("styles", seed, found)
+    coarse, fine = found["4x4 and 8x8"], found["32x32"]
+    for more, less, much, little in ((coarse, fine, POSE_AND_SHAPE, COLOURS), (fine, coarse, COLOURS, POSE_AND_SHAPE)):
+        assert all(more[field] > less[field] for field in much)
+        assert np.mean([more[field] for field in much]) > 2 * np.mean([more[field] for field in little])
 
 
 @pytest.mark.slow

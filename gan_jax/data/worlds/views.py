@@ -53,10 +53,9 @@ def circles_to_squares(resolution=(32, 32), seed=0, size=100_000, colours=(), ba
     )
 
 
-def day_to_night(resolution=(32, 32), seed=0, size=100_000, alike=()) -> Unpaired:
-    """Faces by day, and others at night: the light changes, and the face with all its colours stays what it was.
-    `alike` as of `Faces`."""
-    day, other = (Faces(resolution, own, size, alike=tuple(alike)) for own in (seed, ~seed))
+def day_to_night(resolution=(32, 32), seed=0, size=100_000) -> Unpaired:
+    """Faces by day, and others at night: the light changes, and the face with all its colours stays what it was."""
+    day, other = (Faces(resolution, own, size) for own in (seed, ~seed))
     return Unpaired((View(day, {"a": IMAGE}), View(other, {"b": lambda found: at_night(found["image"])})))
 
 
