@@ -2,7 +2,7 @@
 
     python launch/main.py --config experiments/cyclegan.py                 # minutes on two cores
     python launch/main.py --config experiments/cyclegan.py:squares         # circles to squares of their colour
-    python launch/main.py --config experiments/cyclegan.py:night           # faces by day to faces at night, which takes hours
+    python launch/main.py --config experiments/cyclegan.py:night           # faces by day to others at night; hours
     python launch/main.py --config experiments/cyclegan.py:horse2zebra --config.data.path=/my/horse2zebra
     python launch/main.py --config experiments/cyclegan.py:apple2orange --config.data.path=/my/apple2orange
     python launch/main.py --config experiments/cyclegan.py:summer2winter --config.data.path=/my/summer2winter_yosemite
