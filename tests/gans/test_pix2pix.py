@@ -293,7 +293,7 @@ def quality(found, truth):
 
 
 def with_and_without_the_adversary(seed, steps, data, held_out):
-    """Of so many steps of batch 8 at width 16: {"both", "l1": the L1 alone}, and the best constant, the median image."""
+    """Of so many steps of batch 8 at width 16: {"both", "l1": the L1 alone}, and of the median image."""
     constant = quality(jnp.broadcast_to(jnp.median(data["b"], axis=0), held_out["b"].shape), held_out["b"])
     found = {}
     for name, scale in (("both", 1.0), ("l1", 0.0)):
