@@ -285,9 +285,8 @@ def squares(rng, count):
 
 def drawn(centres, colours):
     inside = jnp.abs(jnp.arange(SIDE)[None, None] - centres[..., None]) <= 1  # [count, 2, 8]
-    square = (inside[:, 0, :, None] & inside[:, 1, None])[..., None] & (jnp.arange(3) == colours[:, None])[
-        :, None, None
-    ]
+    chosen = (jnp.arange(3)[None] == colours[:, None])[:, None, None]  # [count, 1, 1, 3]
+    square = (inside[:, 0, :, None] & inside[:, 1, None])[..., None] & chosen
     return 2.0 * square.astype(jnp.float32) - 1.0
 
 
