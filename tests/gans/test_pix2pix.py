@@ -308,11 +308,12 @@ def with_and_without_the_adversary(seed, steps, data, held_out):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_segmentations_tell_the_faces_of_one_person(seed):
     """Whose colours are always the same, so that little is left to guess: far better than the best constant, in L1 (by
-    a third, and half after 2,000 steps) and in SSIM (half of what a constant lacks). What is left the L1 alone blurs,
-    to .84 of the contrast of the truth; the adversary does not, 1.10. Bars were set after 1,200 steps of seed 0: L1
-    .082, with the L1 alone .070, median image .139; SSIM .72, .76, .37."""
+    a third, where only what lies in front of the background differs at all) and in SSIM (half of what a constant
+    lacks). What is left the L1 alone blurs, and the adversary does not. After 1,200 steps the first seed had L1 .082,
+    the median image .139, and SSIM .73 and .37; the second, whose background has dots, .092 and .128, .64 and .38, and
+    after 2,800 .081 and .70."""
     data = faces(seed, alike=views.COLOURING)
-    found, constant = with_and_without_the_adversary(seed, 1_200, *data)
+    found, constant = with_and_without_the_adversary(seed, 3_200, *data)
     for one in found.values():
         assert one.l1 < constant.l1 * 2 / 3
         assert 1 - one.ssim < (1 - constant.ssim) / 2
