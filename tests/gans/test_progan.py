@@ -328,8 +328,8 @@ TOY = {"width": 128, "most_width": 32, "latent_size": 32, "stddev_group": 4, "ba
 @pytest.mark.slow
 @pytest.mark.parametrize("first_side", [8, 4])
 def test_it_draws_squares_of_most_kinds(first_side):
-    """Without growth and with it. The mean image is at .417, and one mode alone has a divergence of 2.5; 1 is what 12 / e
-    = 4.4 of the twelve would have, all as likely.
+    """Without growth and with it. The mean image is at .417, and one mode alone has a divergence of 2.5; 1 is what
+    12 / e = 4.4 of the twelve would have, all as likely.
 
     Two trainings of one seed, which rounding tells apart: .345, .012 and .357, .077; grown .378, .37 and .391, .163. Of
     its 3,000 steps 500 are at 4x4, where squares of 3x3 look much alike, and 500 fade."""

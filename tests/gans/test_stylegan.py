@@ -332,8 +332,8 @@ def test_coarse_styles_carry_pose_and_shape_and_fine_ones_colours(seed, reader, 
 def test_it_draws_squares_of_most_kinds():
     """Without growth; what the bars mean is said in ProGAN's test.
 
-    Two trainings of one seed, which rounding tells apart: .346, .088 and .347, .634. With mixing, which a network of four
-    layers has no use for, .368 and 1.06, in batches of 32."""
+    Two trainings of one seed, which rounding tells apart: .346, .088 and .347, .634. With mixing, which a network of
+    four layers has no use for, .368 and 1.06, in batches of 32."""
     toy = TOY | {"start": "constant", "mixing": 0.0, "latent_size": 64, "half_life": 2_000.0}
     found = stages("smoke", 8, steps=3_000, first_side=8, **toy)
     distance, divergence = learned([stage._replace(batch_size=16) for stage in found], seed=0)
