@@ -55,7 +55,7 @@ def get_config(variant="default"):
         case "default":
             pass
         case "squares":
-            config.data.name = "circles_to_squares"
+            config.data.name, config.steps, config.model.identity = "circles_to_squares", 4_000, 0.5
         case "night":
             config.data.name = "day_to_night"
         case _ if variant in PAPER:
