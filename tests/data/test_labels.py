@@ -109,9 +109,19 @@ def test_the_loader_brings_both_streams(on_device):
     assert float(np.asarray(batch["labelled_image"]).min()) >= -1.0
 
 
-def test_mirrored_images_are_fine():
+def test_images_of_both_streams_are_mirrored_and_labels_stay():
     mesh = parallel.make_mesh({"data": -1, "fsdp": 1})
-    Loader(shapes(flip=True), seed=0, batch_size=16, rounds=1, mesh=mesh)
+    plain, mirrored = (
+        next(Loader(shapes(flip=flip), seed=0, batch_size=16, rounds=1, mesh=mesh).calls([(0, 1)]))
+        for flip in (False, True)
+    )
+    for name in ("image", "labelled_image"):
+        before, after = np.asarray(plain[name]), np.asarray(mirrored[name])
+        turned = (after != before).any(axis=(0, 2, 3, 4))
+        assert 0 < turned.sum() < 16
+        np.testing.assert_array_equal(after[:, turned], before[:, turned, :, ::-1])
+    for name in ("label", "labelled_label"):
+        np.testing.assert_array_equal(plain[name], mirrored[name])
 
 
 def test_the_classes_are_known_however_few_labels_are():
