@@ -270,7 +270,7 @@ def _compile(gan: GAN, spec: Mapping[str, jax.ShapeDtypeStruct], mesh: jax.shard
     def draw(seed, indices, bound, truncate=False):
         def single(key):
             z = gan.latents(key, _batch(spec, jnp.zeros(1, jnp.int32)))
-            z = latents.truncate(z, jax.random.fold_in(key, TRUNCATION), bound) if truncate else z
+            z = _truncated(z, jax.random.fold_in(key, TRUNCATION), bound) if truncate else z
             return jax.tree.map(lambda leaf: leaf[0], z)
 
         return jax.tree.map(parallel.constrain, jax.vmap(single)(keys_of(seed, indices)))
@@ -296,6 +296,13 @@ def _compile(gan: GAN, spec: Mapping[str, jax.ShapeDtypeStruct], mesh: jax.shard
         generate=jax.jit(generate),
         styles=jax.jit(lambda state, z, labels, psi: gan.styles(state, z, _batch(spec, labels), psi)),
     )
+
+
+def _truncated(z: PyTree, rng: jax.Array, bound: jax.Array) -> PyTree:
+    """Latents, or the `noise` among latents of several kinds: codes have no tails."""
+    if isinstance(z, Mapping):
+        return {**z, "noise": latents.truncate(z["noise"], rng, bound)}
+    return latents.truncate(z, rng, bound)
 
 
 def _batch(spec: Mapping[str, jax.ShapeDtypeStruct], labels: jax.Array) -> dict[str, jax.Array]:

@@ -42,6 +42,16 @@ class Latents:
         return self.generate(state, self.latents(rng, batch), batch)
 
 
+class Codes(Latents):
+    """One that has noise, and codes beside it."""
+
+    def latents(self, rng, batch):
+        return {"noise": super().latents(rng, batch), "categorical": (jnp.full((contract.count(batch), 3), 9.0),)}
+
+    def generate(self, state, latents, batch):
+        return jnp.concatenate([latents["noise"], *latents["categorical"]], axis=-1)
+
+
 class Noise:
     """One that has no latents to offer."""
 
@@ -129,6 +139,12 @@ def test_truncation_draws_what_is_beyond_the_bound_again(of):
     np.testing.assert_allclose(cut.std(), 0.3867, atol=0.01)  # of a normal cut off at 0.7
     assert len(np.unique(cut)) > 0.99 * cut.size  # float32 has few numbers to spare
     np.testing.assert_array_equal(of(Latents()).latents(200, truncation=0.7), cut)
+
+
+def test_truncation_leaves_codes_as_they_are(of):
+    whole, cut = of(Codes()).sample(20), of(Codes()).sample(20, truncation=0.7)
+    assert np.abs(cut[:, :50]).max() <= 0.7 < np.abs(whole[:, :50]).max()
+    assert (cut[:, 50:] == 9.0).all()
 
 
 def test_latents_do_not_depend_on_the_batch_at_all(of):
