@@ -326,16 +326,16 @@ TOY = {"width": 128, "most_width": 32, "latent_size": 32, "stddev_group": 4, "ba
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("first_side", [8, 4])
-def test_it_draws_squares_of_most_kinds(first_side):
-    """Without growth and with it. The mean image is at .417, and one mode alone has a divergence of 2.5; 1 is what
-    12 / e = 4.4 of the twelve would have, all as likely.
+@pytest.mark.parametrize(("first_side", "near", "even"), [(8, 0.38, 0.05), (4, 0.40, 0.6)])
+def test_it_draws_squares_of_every_kind(first_side, near, even):
+    """Without growth and with it. The mean image is at .417, and one mode alone has a divergence of 2.5.
 
-    Two trainings of one seed, which rounding tells apart: .345, .012 and .357, .077; grown .378, .37 and .391, .163. Of
-    its 3,000 steps 500 are at 4x4, where squares of 3x3 look much alike, and 500 fade."""
+    Measured with seed 0: .345 and .012; grown .378 and .37, of whose 3,000 steps 500 are at 4x4, where squares of 3x3
+    look much alike, and 500 fade. Another training of the seed had .357 and .077, and so fails; grown .391, .163.
+    """
     shown = {"fade_images": 8_000, "steady_images": 8_000, "last_images": 32_000}
     found = stages("smoke", (8, 8, 3), steps=3_000, first_side=first_side, **TOY, **shown)
     distance, divergence = learned([stage._replace(batch_size=16) for stage in found], seed=0)
     print("squares", first_side, distance, divergence)
-    assert distance < 0.40
-    assert divergence < 1.0
+    assert distance < near
+    assert divergence < even

@@ -1,5 +1,6 @@
 """SRGAN: exact losses and counts, who moves whom, two stages, weights that may be missing, and strokes."""
 
+import dataclasses
 import math
 
 import jax
@@ -296,21 +297,24 @@ def test_pixels_make_thin_strokes_better_than_a_bicubic_interpolation(seed):
 
 
 @pytest.mark.slow
-def test_the_game_makes_edges_sharper():
-    """200 steps of the game from 400 on pixels. One seed, two trainings: the energy of edges rises from .44 of the
-    data's to .65 and .59, and PSNR falls from 16.5 to 15.4 and 15.2 dB. Features of the discriminator are what does
-    most of it: without the adversarial loss it rises as far, to .60. Of fixed random features (in PyTorch 1.23 and 1.18
-    times more with the game) the share of the game was between 1.03 and 1.11 after 50 to 300 steps here, too little to
-    ask for."""
+def test_the_game_makes_edges_sharper_than_its_features_alone():
+    """200 steps of the game from 400 on pixels, by features of the discriminator. One seed: the energy of edges rises
+    from .44 of the data's to .66, without the adversarial loss to .59, and PSNR falls from 16.6 to 15.4 dB. Of fixed
+    random features in PyTorch the game's share was 1.23 and 1.18; 1.1 is asked for."""
     stages, data, held_out = load("default"), strokes(4000, 0), strokes(256, 1000)
     (pixels, game), some = (stage.gan for stage in stages), jax.tree.map(lambda leaf: leaf[:16], data)
     learned, _ = train(pixels, jax.jit(pixels.init)(jax.random.key(0), some), 400, 0, data)
-    start = contract.carry_over(learned, jax.jit(game.init)(jax.random.key(1), some))
-    state, metrics = train(game, start, 200, 1, data)
-    before, after = (jax.jit(game.sample)(each, held_out, jax.random.key(0)) for each in (start, state))
-    sharper = energy(after) / energy(before)
-    gap = float(metrics["score/real"] - metrics["score/fake"])
-    print(f"energy of edges {sharper:.2f} times, PSNR {decibel(after, held_out['b']):.2f}, gap {gap:.2f}")
-    assert sharper > 1.3
-    assert decibel(after, held_out["b"]) > decibel(enlarged_bicubically(held_out), held_out["b"]) + 2
+    sample, found = jax.jit(game.sample), {}
+    for weight in (0.0, 1e-3):
+        played = dataclasses.replace(game, weight=weight)
+        start = contract.carry_over(learned, jax.jit(played.init)(jax.random.key(1), some))
+        state, metrics = train(played, start, 200, 1, data)
+        made = sample(state, held_out, jax.random.key(0))
+        found[weight] = energy(made) / energy(held_out["b"]), decibel(made, held_out["b"])
+        gap = float(metrics["score/real"] - metrics["score/fake"])
+    before = energy(sample(start, held_out, jax.random.key(0))) / energy(held_out["b"])
+    print(f"energy {before:.3f}, then without and with the game {found}, gap {gap:.2f}")
+    assert found[1e-3][0] > 1.1 * found[0.0][0]
+    assert found[1e-3][0] > 1.3 * before
+    assert found[1e-3][1] > decibel(enlarged_bicubically(held_out), held_out["b"]) + 2
     assert gap > 2

@@ -329,14 +329,16 @@ def test_coarse_styles_carry_pose_and_shape_and_fine_ones_colours(seed, reader, 
 
 
 @pytest.mark.slow
-def test_it_draws_squares_of_most_kinds():
-    """Without growth; what the bars mean is said in ProGAN's test.
+def test_it_draws_squares_of_every_kind():
+    """Without growth. The mean image is at .417, and one mode alone has a divergence of 2.5.
 
-    Two trainings of one seed, which rounding tells apart: .346, .088 and .347, .634. With mixing, which a network of
-    four layers has no use for, .368 and 1.06, in batches of 32."""
+    Measured with seed 0: .346 and .088; another training of it .347 and .634, and so fails.
+    With mixing, which a network of four layers has no use for, .368 and 1.06, in
+    batches of 32.
+    """
     toy = TOY | {"start": "constant", "mixing": 0.0, "latent_size": 64, "half_life": 2_000.0}
     found = stages("smoke", 8, steps=3_000, first_side=8, **toy)
     distance, divergence = learned([stage._replace(batch_size=16) for stage in found], seed=0)
     print("squares", distance, divergence)
-    assert distance < 0.40
-    assert divergence < 1.0
+    assert distance < 0.37
+    assert divergence < 0.5
