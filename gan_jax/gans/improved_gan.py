@@ -14,8 +14,7 @@ The tricks of section 3 belong to every game, by a value of its config:
     the Inception score (4)            config.metrics=("is",)
 
 Where we differ from the authors' code:
-  * Labelled examples are drawn like unlabelled ones; the code goes through permutations of them, so that a minibatch
-    of 100 holds each of 100 labelled digits once.
+  * Labelled examples are drawn like unlabelled ones; of 100 digits the code has each once in a minibatch of 100.
   * Layers are initialised from a look at the first minibatch of data; the code looks at 500 labelled examples.
   * Images are in [-1, 1]; the networks for digits shift them to [0, 1] and back.
   * Samples are made with running averages of the batch statistics (or virtual batch norm); the code uses the batch's.

@@ -18,8 +18,7 @@ generator too meets a clamped one. A long step of the critic (the first 25 steps
 goes through the step's minibatches again and again with fresh latents; the authors' code draws further minibatches.
 B's penalty has the full norm of the gradient; the authors' code takes one for each column of pixels, which is the
 penalty "witness_columns". B's rule to halve rates when the kernel distance stagnates is left out, and its generator
-ends in tanh on [-1, 1], not in a sigmoid on [0, 1]. On a mesh every example is compared with every other, as if on one
-device: the features of the whole batch are gathered.
+ends in tanh on [-1, 1], not in a sigmoid on [0, 1]. On a mesh the features of the whole batch are gathered.
 
 Numbers to expect: Inception scores on CIFAR-10 of 6.17 for MMD GAN and 3.47 for GMMN (paper, table 1); about 6.5 and an
 FID near 40 for B; an FID of 17 to 19 for C. On the ring GMMN finds 8 of 8 modes.
