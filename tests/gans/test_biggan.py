@@ -326,12 +326,12 @@ def trained(request):
     return stage.gan, state, config.data.classes, shapes_reader(config.data.resolution, options.only)
 
 
-def sampled(gan, state, labels, bound, stands):
+def sampled(gan, state, labels, bound, stands, seed=0):
     """A sample for each label, float32, of latents cut off at the bound; with moments for that bound if it `stands`."""
 
     @jax.jit
     def make(state, bound):
-        z_rng, cut_rng, stand_rng, stand_cut_rng = jax.random.split(jax.random.key(7), 4)
+        z_rng, cut_rng, stand_rng, stand_cut_rng = jax.random.split(jax.random.key(7 + seed), 4)
         z = latents.truncate(jax.random.normal(z_rng, (len(labels), gan.latent_size)), cut_rng, bound)
         if stands:
             others = jax.random.normal(stand_rng, (8, 128, gan.latent_size))
@@ -364,15 +364,17 @@ def test_shapes_are_of_the_class_that_was_asked_for(trained):
 def test_truncation_trades_variety_for_fidelity(trained):
     """The tighter the bound, the less two samples of a class differ, and the nearer their outlines are to a true one.
 
-    Measured with one seed: .335, .281, .186, .111 and .084, .073, .067, .063. Moments are those of training. Those that
-    stand are taken over ever more similar samples, and undo a part of it: .334 to .264."""
+    Over eight draws of 1,000 each. Of one draw variety has a standard error of .002 and the misfit of .001, and one of
+    three seeds has steps from none to 1 that are hardly larger; of eight they are .0007 and .0004. Measured with one
+    seed: .335, .281, .186, .111 and .084, .073, .067, .063. Moments are those of training. Those that stand are taken
+    over ever more similar samples, and undo a part of it: .334 to .264."""
     gan, state, classes, reader = trained
-    labels = jnp.arange(4000) % classes
+    labels = jnp.arange(1000) % classes
     variety, misfit = [], []
     for bound in BOUNDS:
-        samples = sampled(gan, state, labels, bound, False)
-        variety.append(np.mean([mean_distance(samples[k:1000:classes]) for k in range(classes)]))
-        misfit.append(float(read_off(reader, samples)["distance"].mean()))
+        draws = [sampled(gan, state, labels, bound, False, seed) for seed in range(8)]
+        variety.append(np.mean([mean_distance(samples[k::classes]) for samples in draws for k in range(classes)]))
+        misfit.append(np.mean([read_off(reader, samples)["distance"].mean() for samples in draws]))
     print("biggan", BOUNDS, variety, misfit)
     assert variety == sorted(variety, reverse=True)
     assert misfit == sorted(misfit, reverse=True)
