@@ -329,16 +329,18 @@ def test_coarse_styles_carry_pose_and_shape_and_fine_ones_colours(seed, reader, 
 
 
 @pytest.mark.slow
-def test_it_draws_squares_of_every_kind():
+@pytest.mark.parametrize("seed", range(3))
+def test_it_draws_squares_of_every_kind(seed):
     """Without growth. The mean image is at .417, and one mode alone has a divergence of 2.5.
 
-    Measured with seed 0: .346 and .088; another training of it .347 and .634, and so fails.
-    With mixing, which a network of four layers has no use for, .368 and 1.06, in
-    batches of 32.
+    6,000 batches of 32 at one rate. Measured with seeds 0 and 2: .311 and .312, .06 and .32; after half of them, with a
+    rate that falls, three seeds had .33 to .37 and .03 to .65. Networks with mixing, of which four layers have no use,
+    were at 1.06.
     """
     toy = TOY | {"start": "constant", "mixing": 0.0, "latent_size": 64, "half_life": 2_000.0}
-    found = stages("smoke", 8, steps=3_000, first_side=8, **toy)
-    distance, divergence = learned([stage._replace(batch_size=16) for stage in found], seed=0)
-    print("squares", distance, divergence)
-    assert distance < 0.37
+    toy |= {key: {"decay_begin": 0, "decay_steps": 0} for key in ("g_optimizer", "d_optimizer")}
+    found = stages("smoke", 8, steps=6_000, first_side=8, **toy)
+    distance, divergence = learned([stage._replace(batch_size=32) for stage in found], seed)
+    print("squares", seed, distance, divergence)
+    assert distance < 0.36
     assert divergence < 0.5
