@@ -16,6 +16,7 @@
 
     python launch/analyse.py interpolate --workdir runs/x
     python launch/analyse.py interpolate --workdir runs/x --samples 3,17,40,8 --frames 30 --format gif
+    python launch/analyse.py interpolate --workdir runs/x --space w
     python launch/analyse.py arithmetic --workdir runs/x --positive 3,17,40 --minus 1,2,9 --plus 5,11,30
     python launch/analyse.py truncation --workdir runs/x --bounds 0.5,1,inf
     python launch/analyse.py neighbours --workdir runs/x --neighbours 5
@@ -60,8 +61,9 @@ FRAMES = flags.DEFINE_integer(
     "interpolate, breed: images of a walk, ends included; 9, or 30 of an animation. hallucinate: columns.",
 )
 PATH = flags.DEFINE_enum(
-    "path", None, ["linear", "spherical"], "interpolate: spherical if not given, for uniform linear."
+    "path", None, ["linear", "spherical"], "interpolate: spherical if not given; linear for uniform latents and styles."
 )
+SPACE = flags.DEFINE_enum("space", "z", ["z", "w"], "interpolate: of latents, or StyleGAN's of styles.")
 FORMAT = flags.DEFINE_enum("format", "png", ["png", "gif"], "interpolate: a picture, or an animation.")
 SECONDS = flags.DEFINE_float("seconds", 0.08, "interpolate: how long an image of an animation is seen.", lower_bound=0)
 POSITIVE = flags.DEFINE_list("positive", None, "arithmetic: numbers of the samples that are the first term.")
@@ -118,7 +120,7 @@ def interpolate(verb: str) -> None:
     z = arithmetic.numbered(sampler, chosen, SEED.value, truncation=CUT.value)
     ends = [jax.tree.map(lambda leaf, first=first: leaf[first::2], z) for first in (0, 1)]
     frames = FRAMES.value or {"png": 9, "gif": 30}[FORMAT.value]
-    made = interpolation.interpolate(sampler, *ends, frames, kind=PATH.value, labels=labels)
+    made = interpolation.interpolate(sampler, *ends, frames, kind=PATH.value, space=SPACE.value, labels=labels)
     background = None
     if sampler.domain == "point":
         background = sampler.sample(SHOWN, SEED.value, labels=labels, truncation=CUT.value)
@@ -126,7 +128,8 @@ def interpolate(verb: str) -> None:
         write(display.save_gif, path, interpolation.animation(made, background), SECONDS.value)
     else:
         write(display.save_png, path, interpolation.picture(made, background))
-    print(f"{len(made)} {PATH.value or interpolation.natural_path(sampler)} walks of {frames} frames: {path}")
+    kind = PATH.value or interpolation.natural_path(sampler, SPACE.value)
+    print(f"{len(made)} {kind} walks of {frames} frames in {SPACE.value}: {path}")
 
 
 def arithmetic(verb: str) -> None:
@@ -437,7 +440,7 @@ def write(save, path: pathlib.Path, *content) -> None:
 VERBS = {
     "interpolate": (
         interpolate,
-        OF_A_SAMPLER | {"number", "truncation", "samples", "frames", "path", "format", "seconds"},
+        OF_A_SAMPLER | {"number", "truncation", "samples", "frames", "path", "space", "format", "seconds"},
     ),
     "arithmetic": (arithmetic, OF_A_SAMPLER | {"truncation", "positive", "minus", "plus", "noise"}),
     "truncation": (truncation, OF_A_SAMPLER | {"number", "measured", "bounds", "psi"}),

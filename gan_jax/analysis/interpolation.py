@@ -4,6 +4,8 @@ arXiv:1511.06434, section 6.1).
 Two independent normal latents of many dimensions are nearly orthogonal, and the middle of the straight line between
 them has 0.71 of their length: a place where hardly any latent of training lay, whose image is blurry. The great circle
 stays where the latents are (White, 2016, arXiv:1609.04468). Uniform latents fill a box, and a circle would leave it.
+Styles w lie where the mapping network has put them: a straight line between two of them is the natural one there
+(Karras et al., 2018, arXiv:1812.04948, section 4.1).
 """
 
 import jax
@@ -20,9 +22,11 @@ ROUND = ("normal", "sphere")  # latents around whose origin a great circle runs
 BOXES = ("uniform", "uniform_unit_variance")
 
 
-def natural_path(sampler) -> str:
-    """The walk that stays where the latents of this GAN are: "spherical" for normal ones, "linear" for others."""
-    return "spherical" if sampler.config.model.get("latent") in ROUND else "linear"
+def natural_path(sampler, space: str = "z") -> str:
+    """The walk that stays where the latents of this GAN are: "spherical" for normal ones, "linear" for others and
+    for styles, the space "w"."""
+    around = sampler.styled or sampler.config.model.get("latent") in ROUND  # a StyleGAN's z is normal
+    return "spherical" if around and space == "z" else "linear"
 
 
 def path(start: PyTree, end: PyTree, frames: int, kind: str) -> PyTree:
@@ -47,17 +51,24 @@ def path(start: PyTree, end: PyTree, frames: int, kind: str) -> PyTree:
     return jax.tree.map(walk, start, end)
 
 
-def interpolate(sampler, start: PyTree, end: PyTree, frames: int = 9, *, kind: str | None = None, labels=None):
-    """Samples float32 [R, frames, ...] on the walks from `start` [R, ...] to `end` [R, ...].
+def interpolate(
+    sampler, start: PyTree, end: PyTree, frames: int = 9, *, kind: str | None = None, space: str = "z", labels=None
+):
+    """Samples float32 [R, frames, ...] on the walks from the latents `start` [R, ...] to `end` [R, ...].
 
-    kind: of the walk, by default the natural one. labels: the classes of the walks, in turn.
+    kind: of the walk, by default the natural one. space: "z", or "w", in which the styles walk and what else there is,
+    the noise, stays that of the start. labels: the classes of the walks, in turn.
 
     Raises:
-      InputError: as `path`; for a spherical walk among uniform latents; for labels that this GAN does not know.
+      InputError: as `path`; for a spherical walk among uniform latents; for styles of a GAN that has none; for labels
+        that this GAN does not know.
     """
-    kind = kind or natural_path(sampler)
+    kind = kind or natural_path(sampler, space)
     latent = sampler.config.model.get("latent")
-    if kind == "spherical" and latent in BOXES:
+    if choose(space, {"z": False, "w": True}, "space"):
+        start, end = (sampler.styles(each, labels=labels) for each in (start, end))
+        end = {**start, "w": end["w"]}
+    elif kind == "spherical" and latent in BOXES:
         raise InputError(f"a spherical path leaves the box of {latent} latents; take a linear one")
     z = path(start, end, frames, kind)
     rows = len(jax.tree.leaves(z)[0])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gan_jax import contract, parallel
-from gan_jax.analysis import noise_variation, styles, truncation
+from gan_jax.analysis import interpolation, noise_variation, styles, truncation
 from gan_jax.analysis import sampler as sampling
 from gan_jax.data import datasets
 from gan_jax.errors import InputError
@@ -125,6 +125,21 @@ def small_stylegan() -> sampling.Sampler:
 @pytest.fixture(scope="module")
 def sampler():
     return small_stylegan()
+
+
+def test_walks_in_w_are_straight_and_keep_the_noise_of_their_start(sampler):
+    z = sampler.latents(4)
+    start, end = (jax.tree.map(lambda leaf, first=first: leaf[first::2], z) for first in (0, 1))
+    walks = interpolation.interpolate(sampler, start, end, 3, space="w")
+    known = [sampler.styles(each) for each in (start, end)]
+    middle = {**known[0], "w": (known[0]["w"] + known[1]["w"]) / 2}
+    np.testing.assert_allclose(walks[:, 0], sampler.generate(start), atol=1e-5)
+    np.testing.assert_allclose(walks[:, 1], sampler.generate(middle), atol=1e-5)
+    np.testing.assert_allclose(walks[:, 2], sampler.generate({**known[0], "w": known[1]["w"]}), atol=1e-5)
+    assert np.abs(walks[:, 2] - sampler.generate(end)).max() > 1e-4  # whose noise is another
+    assert [interpolation.natural_path(sampler, space) for space in "zw"] == ["spherical", "linear"]
+    with pytest.raises(InputError, match=r"unknown space: 'x'.*z"):
+        interpolation.interpolate(sampler, start, end, 3, space="x")
 
 
 def test_a_sampler_knows_styles(sampler):
