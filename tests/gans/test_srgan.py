@@ -299,8 +299,8 @@ def test_pixels_make_thin_strokes_better_than_a_bicubic_interpolation(seed):
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_the_game_makes_edges_sharper_than_pixels_alone(seed):
     """What the paper shows of SRGAN beside SRResNet: 200 steps of the game from 400 on pixels, and instead 200 more on
-    pixels, which also learn. Energy of edges over the data's, three seeds: before .44, .43, .44, after the game .65, .64,
-    .59, after more of pixels .48, .46, .45; PSNR of the game 15.4, 15.4, 16.0 dB, of pixels 17.0, 16.7, 16.9.
+    pixels, which also learn. Energy of edges over the data's, three seeds: before .44, .43, .44, after the game .65,
+    .64, .59, after more of pixels .48, .46, .45; PSNR of the game 15.4, 15.4, 16.0 dB, of pixels 17.0, 16.7, 16.9.
 
     Features of the discriminator are half of the game: without the adversarial loss they make .59 of it. What that loss
     adds to fixed random features is no more than what training makes of rounding (1.13, 1.02 and .99 times)."""
