@@ -334,9 +334,9 @@ def test_coarse_styles_carry_pose_and_shape_and_fine_ones_colours(seed, reader, 
 def test_it_draws_squares_of_every_kind(seed):
     """Without growth. The mean image is at .417, and one mode alone has a divergence of 2.5.
 
-    6,000 batches of 32 at one rate. Measured with three seeds: .311, .303, .312, and .06, .11, .32; after half of them, with a
-    rate that falls, three seeds had .33 to .37 and .03 to .65. Networks with mixing, of which four layers have no use,
-    were at 1.06.
+    6,000 batches of 32 at one rate. Measured with three seeds: .311, .303, .312, and .06, .11, .32; after half of them,
+    with a rate that falls, .33 to .37 and .03 to .65. Networks with mixing, of which four layers have no use, were at
+    1.06.
     """
     toy = TOY | {"start": "constant", "mixing": 0.0, "latent_size": 64, "half_life": 2_000.0}
     toy |= {key: {"decay_begin": 0, "decay_steps": 0} for key in ("g_optimizer", "d_optimizer")}
