@@ -79,7 +79,7 @@ def paper(config, epoch: int, side: int):
     falls by 1/101 of it in each of 100."""
     config.steps, config.batch_size, config.preview = 200 * epoch, 1, 16
     config.log_every, config.sample_every, config.save_every = 100, 1_000, 5_000
-    options = base.dict(direction="AtoB", enlarged=side * 143 // 128)
+    options = base.dict(direction="AtoB", enlarged=base.size(side * 143 // 128))
     config.data = base.data(name="unpaired", resolution=side, crop="random", flip=True, options=options)
     config.model.update(g_width=64, blocks=9 if side >= 256 else 6, d_width=64, patch=70, identity=0.5)
     for section in (config.model.g_optimizer, config.model.d_optimizer):

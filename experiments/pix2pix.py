@@ -69,7 +69,7 @@ def paper(config, direction: str, images: int, epochs: int, batch_size: int):
     epoch = images // batch_size
     config.steps, config.batch_size, config.preview = epochs * epoch, batch_size, 16
     config.log_every, config.sample_every, config.save_every = 100, 1_000, 5_000
-    options = base.dict(direction=direction, enlarged=286)
+    options = base.dict(direction=direction, enlarged=base.size(286))
     config.data = base.data(name="pairs", resolution=256, crop="random", flip=True, options=options)
     config.model.update(g_width=64, d_width=64, patch=70)
     if epochs == 200:

@@ -105,6 +105,8 @@ def get_config(variant="default"):
                 schedule(config, 1024, 4)
         case "folder":
             official(config, 256)
+            config.data.crop, config.steps = "center", 25_000_000 // config.batch_size
+            config.model.update(batch_multiples=(), rate_multiples=())  # for images of any size
         case "smoke":
             config.steps, config.batch_size, config.preview = 6, 16, 16
             config.log_every, config.sample_every, config.save_every = 2, 3, 3

@@ -19,6 +19,13 @@ def dict(**keys) -> ConfigDict:
     return ConfigDict(keys)
 
 
+def size(value: int | tuple[int, int] | None = None) -> config_dict.FieldReference:
+    """The height and width of images, which the command line may give as an integer or as (H, W), or None."""
+    reference = config_dict.placeholder(object)
+    reference.set(value)
+    return reference
+
+
 def data(**keys) -> ConfigDict:
     """The data section: these keys for every dataset, and `options` for what only one dataset understands."""
     section = ConfigDict(
@@ -41,8 +48,9 @@ def data(**keys) -> ConfigDict:
         },
         convert_dict=False,
     )
-    for key in ("resolution", "channels", "downsample", "size", "labels_per_class"):
-        section[key] = config_dict.placeholder(object if key == "resolution" else int)
+    section.resolution = size()
+    for key in ("channels", "downsample", "size", "labels_per_class"):
+        section[key] = config_dict.placeholder(int)
     section.update(keys)
     return section
 

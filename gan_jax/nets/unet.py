@@ -1,4 +1,4 @@
-"""The U-Net of pix2pix: an encoder down to a single pixel, a decoder back, and skips between layers of one size
+"""The U-Net of pix2pix: an encoder down to a pixel or a few, a decoder back, and skips between layers of one size
 (Ronneberger et al., 2015, arXiv:1505.04597; Isola et al., 2016, arXiv:1611.07004, sections 3.2.1 and 6.1.1)."""
 
 import math
@@ -25,18 +25,19 @@ DROPOUTS: dict[str, Callable[[int], Sequence[int]]] = {  # of so many levels: wh
 
 
 def levels(height: int, width: int) -> int:
-    """How often an image is halved until its shorter side is a single pixel: 8 times for 256.
+    """How often an image is halved: as often as both sides are even, until the shorter one has 1 to 7 pixels. That is
+    8 times for 256x256, down to a single pixel as in the paper, and 5 times for 96x160, down to 3x5.
 
     Raises:
-      InputError: unless the shorter side is a power of two that divides the longer one.
+      InputError: for sides that become odd before, or that are halved less than twice.
     """
-    found = int(math.log2(min(height, width)))
-    if found < 2 or height % 2**found or width % 2**found or min(height, width) != 2**found:
-        nearest = 2 ** max(2, round(math.log2(min(height, width))))
-        near = tuple(max(1, round(side / nearest)) * nearest for side in (height, width))
+    found = (math.gcd(height, width) & -math.gcd(height, width)).bit_length() - 1
+    if found < 2 or min(height, width) >> found > 7:
+        unit = 2 ** max(2, round(math.log2(min(height, width))) - 2)
+        near = tuple(max(1, round(side / unit)) * unit for side in (height, width))
         raise InputError(
-            f"config.data.resolution=({height}, {width}): a U-Net halves images until one side is 1; the shorter side "
-            f"must be a power of two that divides the other, e.g. {near}"
+            f"config.data.resolution=({height}, {width}): a U-Net halves images at least twice, and until the shorter "
+            f"side has 7 pixels at most; take sides that can be, e.g. {near}"
         )
     return found
 

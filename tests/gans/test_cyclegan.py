@@ -204,7 +204,7 @@ def test_the_papers_settings(real_data):
     [
         ({"name": "shapes"}, {}, "translates between two domains, and 'shapes' is one"),
         ({"resolution": 10}, {}, r"a residual translator takes multiples of 4.*\(8, 8\)"),
-        ({"resolution": 24}, {"nets": "unet"}, "a U-Net halves"),
+        ({"resolution": 25}, {"nets": "unet"}, "a U-Net halves"),
         ({}, {"nets": "resnets"}, r"translators.*Did you mean 'resnet'"),
         ({}, {"patch": 34}, r"config\.model\.patch=34 is for larger images than 8x8: at most 16"),
         ({}, {"pool": -1}, r"config\.model\.pool=-1 must be 0 \(nothing\) or more"),

@@ -41,6 +41,12 @@ def stages(variant, side, steps=None, **model):
     return contract.load(config)
 
 
+def test_a_folder_of_images_that_are_not_square():
+    config = experiments.get_config("stylegan", "folder")
+    config.data.update(domain="image", resolution=(96, 160), channels=1, classes=0, examples=1_000)
+    assert [stage.name for stage in contract.load(config)] == ["12x20", "24x40", "48x80", "96x160"]
+
+
 def test_the_networks_at_every_resolution():
     """Fused kernels, from 128 pixels on, also work on a frame of one pixel around each image."""
     by_side = {stage.data["resolution"][0]: stage for stage in stages("ffhq1024", 1024)}

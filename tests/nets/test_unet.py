@@ -65,12 +65,14 @@ def test_dropout_is_the_only_noise(dropout, varies):
     assert (np.abs(one - other).max() > 1e-6) == varies
 
 
-@pytest.mark.parametrize(("size", "found"), [((32, 32), 5), ((256, 512), 8), ((4, 12), 2)])
+@pytest.mark.parametrize(
+    ("size", "found"), [((32, 32), 5), ((256, 512), 8), ((4, 12), 2), ((96, 160), 5), ((32, 40), 3)]
+)
 def test_levels(size, found):
     assert unet.levels(*size) == found
 
 
-@pytest.mark.parametrize(("size", "near"), [((48, 48), "64, 64"), ((2, 2), "4, 4"), ((32, 40), "32, 32")])
+@pytest.mark.parametrize(("size", "near"), [((100, 100), "96, 96"), ((2, 2), "4, 4"), ((250, 333), "256, 320")])
 def test_other_sizes(size, near):
-    with pytest.raises(InputError, match=rf"power of two.*\({near}\)"):
+    with pytest.raises(InputError, match=rf"until the shorter side has 7 pixels.*\({near}\)"):
         unet.levels(*size)
