@@ -64,7 +64,7 @@ def get_config(variant="default"):
         case "default" | "ring":
             pass
         case "grid":
-            config.steps, config.data.options = 3_000, base.dict(kind="grid", std=0.05)
+            config.steps, config.data.options = 6_000, base.dict(kind="grid", std=0.05)  # after 3,000 some are thin
         case "swiss_roll":
             config.steps, config.data.options = 3_000, base.dict(kind="swiss_roll")
         case "toy" | "toy_fixed":
