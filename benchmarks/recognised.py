@@ -2,7 +2,7 @@
 
     python benchmarks/recognised.py --workdir runs/x,runs/y
 
-The classifier is trained on all of the runs' data for --steps steps, six times as many as that of
+The classifier is trained on the data of the first run for --steps steps, six times as many as that of
 `--metrics=tstr`, whose own errors on digits are as many as those to be counted. Beside the share that is recognised
 stands the standard deviation within a class over the data's, as one template of each class has all of the first.
 """
@@ -29,6 +29,8 @@ def main(argv) -> None:
     for sampler in samplers:
         if not sampler.classes:
             raise InputError(f"config.gan='{sampler.config.gan}' is not told classes")
+        if sampler.config.data.name != samplers[0].config.data.name or sampler.shape != samplers[0].shape:
+            raise InputError(f"--workdir={','.join(WORKDIR.value)}: these runs are not of the same data")
     first = samplers[0]
     real = arrays(populations.real(first.config.data, first.mesh))
     test = arrays(populations.held_out(first.config.data, first.mesh))

@@ -154,6 +154,7 @@ def gloss(sheet, face):
 
 
 def curls(sheet, face):
+    """Discs of hair around the head and over the forehead, under a hat if there is one; arcs of light on them."""
     x, y, pixel = sheet.locate(head(face))
     colour, sway = hair_colour(face), 0.3 * back(face)
     around = discs(x - sway, y, on_arc(175, 365, 9, 0.84, 0.84, -0.18), 0.25)
@@ -177,6 +178,7 @@ CREST = (
 
 
 def spikes(sheet, face):
+    """A jagged outline of hair, as wide as the face."""
     x, y, pixel = sheet.locate(head(face))
     colour = hair_colour(face)
     shadow = (dark(colour), draw.ramp(x + 0.5 * y, -0.3, 0.8))
@@ -196,6 +198,7 @@ def crest(sheet, face):
 
 
 def beanie(sheet, face):
+    """A bobble, a ribbed dome, and a fold whose edge is above the brows."""
     x, y, pixel = sheet.locate(head(face))
     colour, wide = hat_colour(face), face["width"] + 0.11
     shadow = (dark(colour, 0.22), draw.ramp(x + 0.4 * y, -0.5, 0.8))
@@ -209,6 +212,7 @@ def beanie(sheet, face):
 
 
 def cap(sheet, face):
+    """A button, a dome with seams, and a visor that turns with the head."""
     x, y, pixel = sheet.locate(head(face))
     colour, front = hat_colour(face), 0.75 * face["yaw_sin"]
     shadow = (dark(colour, 0.22), draw.ramp(x + 0.4 * y, -0.5, 0.8))
@@ -223,6 +227,7 @@ def cap(sheet, face):
 
 
 def top_hat(sheet, face):
+    """A tube of felt with a band in the colour of the hat, and its brim."""
     x, y, pixel = sheet.locate(head(face))
     band = hat_colour(face)
     felt = draw.blend(INK, band, 0.16)
@@ -234,6 +239,7 @@ def top_hat(sheet, face):
 
 
 def party_hat(sheet, face):
+    """A tilted cone of paper with slanting bands, and a golden bobble on its tip."""
     x, y, pixel = sheet.locate(head(face).at(np.float32(0.0), np.float32(-0.92), np.float32(0.12)))
     colour = hat_colour(face)
     bands = draw.coverage(0.07 - np.abs(draw.fold(y + 0.45 * x, 0.30)), pixel)
@@ -247,6 +253,7 @@ def party_hat(sheet, face):
 
 
 def crown(sheet, face):
+    """Three points of gold with pearls on them; its stones have the colour of the hat."""
     x, y, pixel = sheet.locate(head(face))
     jewel = hat_colour(face)
     right = [(0.70, -0.62), (0.80, -1.24), (0.40, -0.94)]

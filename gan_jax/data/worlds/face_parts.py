@@ -40,6 +40,7 @@ from gan_jax.data.worlds.face_geometry import (
 
 
 def background(sheet, face):
+    """The colour of the background on all of the sheet, with a halo, stripes, dots or a gradient; no label."""
     x, y = sheet.x + 0 * sheet.y, sheet.y + 0 * sheet.x
     halo = draw.circle(x - 0.4 * face["shift_x"], y - 0.02, 0.82)
     stripes = 0.1 - np.abs(draw.fold(x + y, 0.4))
@@ -55,6 +56,7 @@ def background(sheet, face):
 
 
 def clothes(sheet, face):
+    """Shoulders and chest; striped for a striped top."""
     x, y, pixel = sheet.locate(body(face))
     shoulders = draw.union(draw.box(x, y - 1.75, 1.12, 1.45, 0.5), draw.ellipse(x, y - 0.45, 0.55, 0.3), 0.35)
     colour = clothes_colour(face)
@@ -73,6 +75,7 @@ def hood(sheet, face):
 
 
 def neck(sheet, face):
+    """The opening of the clothes, pointed or round, and the neck in it."""
     x, y, pixel = sheet.locate(body(face))
     pointed = draw.common(np.abs(x) * 0.8 + (y - 0.62) * 0.6, 0.18 - y, 0.05)
     rounded = draw.when(~has(face, "clothes", "turtleneck"), draw.ellipse(x, y - 0.22, 0.37, 0.21))
@@ -150,6 +153,7 @@ def freckles(sheet, face):
 
 
 def noses(sheet, face):
+    """The shade of the tip, its outline and a highlight; a long nose has a bridge too."""
     across, down, narrower = nose(face)
     x, y, pixel = sheet.locate(head(face).at(across, down))
     size, half = face["nose_size"], face["nose_size"] * narrower * by(face, "nose", 0.075, 0.085, 0.145)
@@ -164,6 +168,7 @@ def noses(sheet, face):
 
 
 def closed_mouth(sheet, face):
+    """A line that sags or rises, the shade of the lower lip, and a tongue where it is out."""
     frame, half, sag, _ = mouth(face)
     x, y, pixel = sheet.locate(frame)
     out = has(face, "mouth", "tongue")
@@ -177,6 +182,7 @@ def closed_mouth(sheet, face):
 
 
 def open_mouth(sheet, face):
+    """Between two parabolas: lips, and teeth above for a laugh, or all teeth."""
     frame, half, sag, drop = mouth(face)
     x, y, pixel = sheet.locate(frame)
     upper = draw.parabola(x, y - sag, -sag / (half * half))
@@ -198,6 +204,7 @@ def round_mouth(sheet, face):
 
 
 def beards(sheet, face):
+    """On the outline of the jaw and around the mouth, in the colour of the hair."""
     x, y, pixel = sheet.locate(head(face))
     across, down, narrower = turned(face, np.float32(0), np.float32(0.52), 0.9)
     from_middle, from_mouth = x - across, y - down
@@ -224,6 +231,7 @@ def beards(sheet, face):
 
 
 def eyes(sheet, face, side):
+    """One eye, `side` -1 on the left and 1 on the right of the picture: white, iris and lids."""
     across, down, narrower = eye(face, side)
     frame = head(face).at(across, down, side * np.float32(0.06))
     x, y, pixel = sheet.locate(frame)
@@ -268,6 +276,7 @@ def brows(sheet, face, side):
 
 
 def bridge_and_arms(sheet, face):
+    """What holds glasses: from eye to eye, and from each to its ear."""
     x, y, pixel = sheet.locate(head(face))
     width = np.maximum(0.034, 0.42 * pixel)
     rim = FRAME_PAINTS[:, face["glasses_colour"]]
@@ -282,6 +291,7 @@ def bridge_and_arms(sheet, face):
 
 
 def lenses(sheet, face, side):
+    """One glass and its rim, dark for sunglasses, and what is reflected in it."""
     across, down, narrower = eye(face, side)
     x, y, pixel = sheet.locate(head(face).at(across + 0.01 * side, down + 0.015))
     half, sun = 0.295 * narrower, has(face, "glasses", "sunglasses")
