@@ -303,8 +303,8 @@ def test_the_game_makes_edges_sharper_than_pixels_alone(seed):
     .64, .59, after more of pixels .48, .46, .45; PSNR of the game 15.4, 15.4, 16.0 dB, of pixels 17.0, 16.7, 16.9.
 
     Features of the discriminator are a part of the game: without the adversarial loss edges of the first seed still
-    come to .59. Beside fixed random features that loss made 1.13, 1.02 and .99 times the energy, nothing that could be asked
-    for."""
+    come to .59. Beside fixed random features that loss made 1.13, 1.02 and .99 times the energy, nothing that could
+    be asked for."""
     stages, data, held_out = load("default"), strokes(4000, seed), strokes(256, 1000 + seed)
     (pixels, game), some = (stage.gan for stage in stages), jax.tree.map(lambda leaf: leaf[:16], data)
     learned, _ = train(pixels, jax.jit(pixels.init)(jax.random.key(seed), some), 400, seed, data)
