@@ -235,7 +235,7 @@ def spread(images, labels):
     return float(np.mean([(images[labels == k] / 255.0).std(axis=0).mean() for k in range(10)]))
 
 
-STEPS = 1500
+STEPS = 8_000  # with dropout in the discriminator; one seed had .44 after 1,500, .89 after 4,000, .945 after these
 
 
 @pytest.mark.slow
