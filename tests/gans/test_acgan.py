@@ -404,8 +404,9 @@ def spread(images, labels):
 def test_digits_are_of_the_class_that_was_asked_for(seed, digits):
     """Recognised by a classifier that never saw a sample, and by the second head on digits that trained nothing. The
     bounds are those for 8x8 digits and small perceptrons after 4,000 steps (.99 to 1.0, and .983, came out); chance is
-    .1, and heads that are exchanged or labels out of line stay near it. Classes may collapse: their spread must be at
-    least .3 of the data's, which a template for each class has not."""
+    .1, and heads that are exchanged or labels out of line stay near it. 3,000 steps, as the second head of one seed was
+    right on .924 after 1,000, .943 after 2,000 and no better after 2,500, where the classifier itself has .938. Classes
+    may collapse: their spread must be at least .3 of the data's, which a template for each class has not."""
     config, images, labels, judge = digits
     game, key = contract.load(config)[0].gan, jax.random.key(seed)
     data, known, unseen = jnp.asarray(images), jnp.asarray(labels), images[5000:].astype(np.float32) / 127.5 - 1.0
@@ -419,7 +420,7 @@ def test_digits_are_of_the_class_that_was_asked_for(seed, digits):
         return game.train_step(state, drawn(step), jax.random.fold_in(key, step))[0]
 
     state = jax.jit(lambda: game.init(key, drawn(0)))()
-    for step in range(1000):
+    for step in range(3000):
         state = advance(state, np.int32(step))
     asked = np.arange(2000) % 10
     conditions = {"image": data[:2000], "label": jnp.asarray(asked)}
