@@ -281,12 +281,20 @@ def play_ring(seed, **changes):
 @pytest.mark.parametrize("seed", range(3))
 def test_the_ring(seed):
     """It learns (3 modes and more, half of the samples and more at one), no mutation dies out, and the weight of
-    diversity decides which of them thrive. More modes than its mutations find alone is not what was measured."""
-    found, shares = play_ring(seed, gamma=0.01)
-    other, others = play_ring(seed, gamma=0.5)
-    print("egan", seed, found, shares, other, others)
-    for coverage_, share in ((found, shares), (other, others)):
-        assert coverage_.covered_well >= 3
-        assert coverage_.high_quality > 0.5
-        assert min(share.values()) > 0.03
+    diversity decides which of them thrive. More modes than its mutations find alone is not what was measured.
+
+    Shares are compared where the children of a step get the same latents and differ by their mutation alone: they moved
+    by .10 and .26. With latents of their own the luck of the draw decides more than either term of the fitness does
+    (.01, .02, .05 of three seeds, where 3,000 steps have a standard error of .01)."""
+    trainings = {
+        "fresh": play_ring(seed, gamma=0.01, noise="fresh"),
+        "shared": play_ring(seed, gamma=0.01, noise="shared"),
+        "diverse": play_ring(seed, gamma=0.5, noise="shared"),
+    }
+    print("egan", seed, trainings)
+    for found, shares in trainings.values():
+        assert found.covered_well >= 3
+        assert found.high_quality > 0.5
+        assert min(shares.values()) > 0.03
+    shares, others = (trainings[name][1] for name in ("shared", "diverse"))
     assert max(abs(shares[name] - others[name]) for name in shares) > 0.05
