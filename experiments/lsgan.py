@@ -11,8 +11,8 @@
     python launch/main.py --config experiments/lsgan.py:stability_gd # nor in the discriminator; Pearson's targets
     python launch/main.py --config experiments/lsgan.py:smoke
 
-Expect 5 to 7 of the ring's 8 modes and more than eight of ten samples within three standard deviations of one. The paper
-reports no number for images, only that training without batch norm stays stable.
+Expect 5 to 7 of the ring's 8 modes and more than eight of ten samples within three standard deviations of one. The
+paper reports no number for images, only that training without batch norm stays stable.
 """
 
 from gan_jax import config as base

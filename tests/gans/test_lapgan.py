@@ -15,6 +15,7 @@ from gan_jax import contract, tricks
 from gan_jax.data import datasets
 from gan_jax.errors import InputError
 from gan_jax.gans import lapgan
+from gan_jax.nets import mlp
 from gan_jax.nets import pyramid as nets
 from tests import experiments
 
@@ -306,13 +307,21 @@ class Crossed(lapgan.LAPGAN):
         return image - low + jnp.roll(low, 1, axis=0), stats
 
 
+class Generator(nn.Module):
+    """Noise and low-pass image, side by side, through perceptrons."""
+
+    @nn.compact
+    def __call__(self, z, low, *, train: bool):
+        seen = jnp.concatenate([part.reshape(part.shape[0], -1) for part in (z, low)], axis=-1)
+        return mlp.Generator((8, 8, 1), (128,) * 3)(seen, train=train)
+
+
 def fine_level(cls):
-    """The level from 4 to 8 pixels of grey shapes, of small dense networks without dropout."""
-    game = stages("smoke", (8, 8, 1), coarser=(4,), nets=("dense",), pixels="unchanged")[-1].gan
-    relu = {"activations": (nn.relu,) * 3, "sees_low": True}
-    generator = partial(nets.DenseGenerator, shape=(8, 8, 1), widths=(128,) * 3, **relu)
-    discriminator = partial(nets.DenseDiscriminator, widths=(128, 128), dropout=(0.0, 0.0))
-    players = (nets.Named("level_1", player) for player in (generator, discriminator))
+    """The level from 4 to 8 pixels, grey, of small perceptrons."""
+    game = stages("smoke", (8, 8, 1), coarser=(4,), nets=("dense",), pixels="unchanged", up="nearest")[-1].gan
+    leaky = partial(nn.leaky_relu, negative_slope=0.2)
+    makers = (Generator, partial(mlp.Discriminator, (128, 128), leaky))
+    players = (nets.Named("level_1", lambda name, make=make: make(name=name)) for make in makers)
     level = lapgan.Level("level_1", (8, 8), (8, 8, 1), *players)
     fields = {field.name: getattr(game, field.name) for field in dataclasses.fields(game)}
     fields |= {"levels": (game.levels[0], level), "g_tx": optax.adam(5e-4, b1=0.5), "d_tx": optax.adam(5e-4, b1=0.5)}
@@ -324,42 +333,48 @@ def fine_level(cls):
 def test_the_residual_fits_the_coarse_image(seed):
     """Upon true coarse images that were held out, against a game in which the residual meets another example's.
 
-    The bounds are those that 8x8 digits allow: the discriminator is right in .64 of the cases (.97 when crossed), its
-    loss .65 (.10), what a sample's coarse version misses .62 of what a crossed one does, the deviation of residuals
-    within a tenth of the true one; and without noise two samples upon one coarse image would be one."""
+    On digits of 8x8 the discriminator was right in .64 of the cases (.97 when crossed) and its loss .65 (.10): below .8
+    and above .5 is what a right game must keep, and what the crossed one misses. What a sample's coarse version misses
+    was .62 of what a crossed one does; the deviation of residuals was within a tenth of the true one; and without noise
+    two samples upon one coarse image would be one. All are means of the last 300 steps, as single states of a constant
+    rate had deviations of .93 to 1.32 of the true one."""
     section = experiments.get_config("infogan", "default").data
     section.update(resolution=8)
     data = jnp.asarray(datasets.open(section).read(np.arange(10_240))["image"], jnp.float32) / 127.5 - 1.0
     data, held_out = data[:8192], {"image": data[8192:]}
 
-    def played(gan, steps=3000):
+    def played(gan):
         key = jax.random.key(seed)
 
         def body(state, step):
             rng, choice = jax.random.split(jax.random.fold_in(key, step))
             return gan.train_step(state, {"image": data[jax.random.randint(choice, (2, 64), 0, len(data))]}, rng)
 
-        state, lines = jax.jit(lambda state: lax.scan(body, state, jnp.arange(steps)))(
-            gan.init(key, {"image": data[:64]})
-        )
-        line = {name: float(values[-300:].mean()) for name, values in lines.items()}
-        fine, low = gan.bands(state, held_out)
-        keys = [lapgan.LevelKeys(*jax.random.split(jax.random.key(k), 4)) for k in (1, 2)]
-        one, two = (gan.made(state.g, low, (), key)[0] for key in keys)
-        coarse = [lapgan.resize(image, (4, 4)) for image in (fine, one)]
-        return {
-            "accuracy": line["accuracy/d"],
-            "loss": line["loss/d"],
-            "misfit": float(jnp.abs(coarse[1] - coarse[0]).mean()),
-            "spread": float((one - low).std() / (fine - low).std()),
-            "noise": float((one - two).std(axis=0).mean()),
-        }
+        @jax.jit
+        def advance(state, first):
+            state, lines = lax.scan(body, state, first + jnp.arange(30))
+            fine, low = gan.bands(state, held_out)
+            keys = [lapgan.LevelKeys(*jax.random.split(jax.random.key(k), 4)) for k in (1, 2)]
+            one, two = (gan.made(state.g, low, (), key)[0] for key in keys)
+            coarse = [lapgan.resize(image, (4, 4)) for image in (fine, one)]
+            return state, {
+                "accuracy": lines["accuracy/d"].mean(),
+                "loss": lines["loss/d"].mean(),
+                "misfit": jnp.abs(coarse[1] - coarse[0]).mean(),
+                "spread": (one - low).std() / (fine - low).std(),
+                "noise": (one - two).std(axis=0).mean(),
+            }
+
+        state, found = gan.init(key, {"image": data[:64]}), []
+        for first in range(0, 3000, 30):
+            state, measures = advance(state, first)
+            found.append(measures)
+        return jax.tree.map(lambda *values: float(np.mean(values)), *found[-10:])
 
     right, crossed = played(fine_level(lapgan.LAPGAN)), played(fine_level(Crossed))
     print("levels", seed, right, crossed)
-    assert right["accuracy"] < 0.8
-    assert right["loss"] > 0.5
+    assert right["accuracy"] < 0.8 < crossed["accuracy"]
+    assert right["loss"] > 0.5 > crossed["loss"]
     assert right["misfit"] < 0.8 * crossed["misfit"]
     assert 0.8 < right["spread"] < 1.2
     assert right["noise"] > 0.05
-    assert crossed["accuracy"] > 0.9
