@@ -19,13 +19,15 @@ from ml_collections import ConfigDict
 from gan_jax.errors import InputError
 
 BATCH_AXES = ("data", "fsdp")
+ALONE_FOR = 10 * 365 * 24 * 3600  # seconds for which a process that is alone may be silent
 SMALLEST_SHARDED_LEAF = 2**14  # elements; splitting a smaller leaf costs more in messages than it saves in memory
 
 
 def initialize(distributed: bool = False, coordinator: str = "", processes: int = 0, process: int = -1) -> None:
     """Joins the cluster, or founds a cluster of one. Must run before any device is asked for.
 
-    Alone we still start JAX's distributed runtime, because its preemption service is what notices a SIGTERM.
+    Alone we still start JAX's distributed runtime, because its preemption service is what notices a SIGTERM. It ends a
+    process that was silent for 100 seconds, and a laptop that slept was; with nobody to wait for it, that is no error.
 
     Args:
       distributed: whether other processes take part. Without the arguments below, JAX detects Slurm, Open MPI,
@@ -37,7 +39,14 @@ def initialize(distributed: bool = False, coordinator: str = "", processes: int 
         return
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     if not distributed:
-        jax.distributed.initialize(f"127.0.0.1:{_free_port()}", num_processes=1, process_id=0)
+        address = f"127.0.0.1:{_free_port()}"
+        jax.distributed.initialize(
+            address,
+            num_processes=1,
+            process_id=0,
+            heartbeat_timeout_seconds=ALONE_FOR,
+            coordinator_bind_address=address,
+        )
     elif coordinator:
         if processes < 1 or not 0 <= process < processes:
             raise InputError(

@@ -114,3 +114,22 @@ def test_sigterm_to_a_run_of_one_process(tmp_path):
     running.send_signal(signal.SIGTERM)
     (output,) = finish([running])
     assert "told to stop: saved step" in output
+
+
+def test_a_run_of_one_process_sleeps_and_goes_on(tmp_path):
+    """As on a laptop whose lid was closed. JAX's own runtime ends processes that were silent for 100 seconds."""
+    (running,) = start(tmp_path, 1, 1, "experiments/gan.py:smoke", ["--config.steps=100000", "--config.save_every=0"])
+    while not (tmp_path / "metrics.jsonl").exists():
+        assert running.poll() is None
+        time.sleep(0.1)
+    running.send_signal(signal.SIGSTOP)
+    time.sleep(150)
+    before = len(metrics(tmp_path))
+    running.send_signal(signal.SIGCONT)
+    while len(metrics(tmp_path)) < before + 10:
+        assert running.poll() is None
+        time.sleep(0.1)
+    time.sleep(10)  # the runtime would notice late
+    running.send_signal(signal.SIGTERM)
+    (output,) = finish([running])
+    assert "told to stop: saved step" in output
