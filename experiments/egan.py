@@ -13,7 +13,7 @@
 A step costs three moves of a generator, three evaluations and those of the discriminator. `survived_*` are the shares
 of the mutations among the survivors.
 
-Expect 6 to 7 of the ring's 8 modes; on CIFAR-10 an inception score of 7.34 +- .07 with eight survivors and a gradient
+Expect 7 to 8 of the ring's 8 modes; on CIFAR-10 an inception score of 7.34 +- .07 with eight survivors and a gradient
 penalty (as the paper reports):
     python launch/main.py --config experiments/egan.py:cifar10_gp --config.model.survivors=8
 """

@@ -7,7 +7,7 @@ Values choose the variant:
 
                             the paper        keras-acgan        WGAN-GP's labelled form (Gulrajani et al., 2017,
                                              (`:mnist`)         arXiv:1704.00028, authors' code; `:cifar10_wgan_gp`)
-    config.model.nets       odena2016        lukedeo            odena2016, without batch norm and dropout
+    config.model.nets       odena2016        lukedeo            gulrajani2017: its residual pair
     loss, penalty           non_saturating   non_saturating     wasserstein, wgan_gp
     real_class_weight       1                1/2                1
     fake_class_weight       1                1/2                0: the critic learns classes from data only
@@ -28,6 +28,7 @@ the spread within a class beside the accuracy.
 
 import dataclasses
 import math
+from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
@@ -61,6 +62,7 @@ from gan_jax.gans.gan import GameState, enlarged
 from gan_jax.layers.conditional import concat_label
 from gan_jax.layers.conv import ConvTranspose
 from gan_jax.layers.noise import Disturbance
+from gan_jax.nets import resnet
 
 glorot_normal = nn.initializers.glorot_normal()
 glorot_uniform = nn.initializers.glorot_uniform()
@@ -150,6 +152,19 @@ class Discriminator(nn.Module):
         self.sow("intermediates", "features", h)
         source, classes = nn.Dense(1, name="source", **shared)(h), nn.Dense(self.classes, name="classes", **shared)(h)
         return source.astype(jnp.float32)[:, 0], classes.astype(jnp.float32)
+
+
+class TwoHeads(nn.Module):
+    """Features [B, F] to logits of the source [B] and of the classes [B, K]: the head of a residual critic."""
+
+    dense: Callable
+    bias: bool
+    classes: int
+
+    @nn.compact
+    def __call__(self, h, label=None):
+        head = partial(self.dense, use_bias=self.bias, kernel_init=glorot_uniform)
+        return head(1, name="source")(h)[:, 0], head(self.classes, name="classes")(h)
 
 
 # ------------------------------------------------------------------------------------------------------- the game
@@ -350,8 +365,21 @@ def lukedeo(config, shape: tuple[int, int, int], classes: int, dtype) -> tuple[n
     return generator, Discriminator(classes, **judging(config.model), **keras, dtype=dtype)
 
 
+def gulrajani2017(config, shape: tuple[int, int, int], classes: int, dtype) -> tuple[nn.Module, nn.Module]:
+    model = config.model
+    if (model.d_norm, model.d_dropout, model.d_noise) != ("none", 0.0, 0.0):
+        raise InputError(
+            "config.model.nets='gulrajani2017' has a critic without batch norm, dropout and noise: use d_norm='none', "
+            "d_dropout=0 and d_noise=0"
+        )
+    generator = resnet.Generator(shape, some(model, "g_widths", 2), dtype=dtype)
+    resnet.base(shape, len(generator.widths) - 1)
+    ends = {"pool": resnet.rectified_mean, "head": partial(TwoHeads, classes=classes)}
+    return generator, resnet.Discriminator(some(model, "d_widths", 2), down=2, **ends, dtype=dtype)
+
+
 def judging(model) -> dict:
-    """The fields of both pairs' discriminators."""
+    """The fields of the plain pairs' discriminators."""
     norm = choose(model.d_norm, NORMS, "norm (config.model.d_norm)")
     widths = some(model, "d_widths", 1)
     return {"widths": widths, "norm": norm, "dropout": model.d_dropout, "noise": model.d_noise}
@@ -364,4 +392,4 @@ def some(model, key: str, least: int) -> tuple[int, ...]:
     return widths
 
 
-NETS = {"odena2016": odena2016, "lukedeo": lukedeo}
+NETS = {"odena2016": odena2016, "lukedeo": lukedeo, "gulrajani2017": gulrajani2017}

@@ -131,7 +131,7 @@ class ProjectionHead(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Images [B,H,W,C] (and labels [B,K], projected on what was pooled) to logits [B].
+    """Images [B,H,W,C] (and labels [B,K], projected on what was pooled) to logits [B], or to what another `head` makes.
 
     `widths` are the channels after each of the blocks; the stem is the first of them.
     """
@@ -144,6 +144,7 @@ class Discriminator(nn.Module):
     norm: Callable = Unchanged
     first_bias: bool = True  # of the first convolution of each block
     pool: Callable = rectified_sum
+    head: Callable = ProjectionHead
     head_bias: bool = True
     wide: bool = False  # hidden channels of a block are those that go out; else, those that come in
     attention: tuple[int, ...] = ()  # self-attention follows the blocks that halve images to these heights
@@ -164,7 +165,7 @@ class Discriminator(nn.Module):
                 h = SelfAttention(self.conv, self.dtype)(h)
         h = self.pool(h)
         self.sow("intermediates", "features", h)
-        return ProjectionHead(self.dense, self.head_bias, name="head")(h, label)
+        return self.head(self.dense, self.head_bias, name="head")(h, label)
 
 
 # ---------------------------------------------------------------------------------- a hundred layers (WGAN-GP, 4.1)

@@ -48,11 +48,17 @@ def test_parameters_of_keras_acgan():
     assert parameters(game.discriminator, jnp.zeros((1, 28, 28, 1))) == convolutions + heads == 525_835
 
 
+def test_parameters_of_the_labelled_form_of_wgan_gp():
+    """`gan_cifar_resnet.py`: gains and biases of each class in the generator, 128 x 10 + 10 of the second head."""
+    game = contract.load(resolved("cifar10_wgan_gp", (32, 32, 3)))[0].gan
+    assert parameters(game.generator, jnp.zeros((1, 128)), jnp.zeros((1, 10))) == 1_218_307
+    assert parameters(game.discriminator, jnp.zeros((1, 32, 32, 3))) == 1_053_825 + 1290 == 1_055_115
+
+
 @pytest.mark.parametrize(
     ("variant", "shape", "latent_size", "widths", "sides"),
     [
         ("cifar10", (32, 32, 3), 100, (384, 192, 96), [8, 16, 32]),
-        ("cifar10_wgan_gp", (32, 32, 3), 128, (384, 192, 96), [8, 16, 32]),
         ("imagenet64", (64, 64, 3), 100, (768, 384, 256, 192), [8, 16, 32, 64]),
         ("imagenet128", (128, 128, 3), 100, (768, 384, 256, 192, 96), [8, 16, 32, 64, 128]),
     ],
@@ -96,11 +102,14 @@ def test_the_largest_setting_lowers():
     assert metrics["loss/d"].shape == ()
 
 
-@pytest.mark.parametrize("nets", ["odena2016", "lukedeo"])
+PLAIN = {"d_norm": "none", "d_dropout": 0.0}
+
+
+@pytest.mark.parametrize("nets", ["odena2016", "lukedeo", "gulrajani2017"])
 @pytest.mark.parametrize("shape", [(8, 12, 1), (16, 8, 4)])
 def test_any_shape(nets, shape):
-    widths = {"odena2016": (8, 4), "lukedeo": (16, 8, 4, 4)}[nets]
-    game = contract.load(resolved(shape=shape, nets=nets, g_widths=widths))[0].gan
+    widths = {"odena2016": (8, 4), "lukedeo": (16, 8, 4, 4), "gulrajani2017": (8, 8, 4)}[nets]
+    game = contract.load(resolved(shape=shape, nets=nets, g_widths=widths, **PLAIN))[0].gan
     inputs = (jnp.ones((3, 8)), jnp.eye(10)[:3])
     made = jax.eval_shape(lambda: game.generator.init_with_output(jax.random.key(0), *inputs, train=False)[0])
     assert (made.shape, made.dtype) == ((3, *shape), jnp.float32)
@@ -312,6 +321,19 @@ def test_the_labelled_form_of_wgan_gp():
     assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
 
 
+def test_residual_networks_learn_with_two_heads():
+    """A step of the labelled form, at 8x8, moves both heads and the generator."""
+    config = resolved("cifar10_wgan_gp", g_widths=(4, 4), d_widths=(4, 4), rounds=1)
+    game = contract.load(config)[0].gan
+    batch = {"image": jax.random.uniform(jax.random.key(0), (4, 8, 8, 3), minval=-1.0), "label": jnp.arange(4)}
+    state = jax.jit(game.init)(jax.random.key(1), batch)
+    after, metrics = jax.jit(game.train_step)(state, batch, jax.random.key(2))
+    assert all(np.isfinite(value) for value in metrics.values())
+    for head in ("source", "classes"):
+        assert not np.array_equal(state.d.params["head"][head]["kernel"], after.d.params["head"][head]["kernel"])
+    assert not np.array_equal(jax.tree.leaves(state.g.params)[0], jax.tree.leaves(after.g.params)[0])
+
+
 def test_a_loss_that_compares_samples_with_data():
     game, batch, state = begin(loss="relativistic", g_batches=2)
     others = {**batch, "image": -batch["image"]}
@@ -348,6 +370,8 @@ def test_samples_are_of_the_classes_of_the_batch():
     ("changes", "message"),
     [
         ({"nets": "odena"}, "odena2016"),
+        ({"nets": "gulrajani2017"}, "d_norm='none'"),
+        ({"nets": "gulrajani2017", "g_widths": (8, 8, 8, 8, 8), **PLAIN}, r"resolution=\(8, 8\).*multiples of 16"),
         ({"g_widths": (8, 8, 8, 8)}, r"resolution=\(8, 8\): the 4 doublings.*multiples of 16"),
         ({"g_widths": ()}, r"config.model.g_widths=\(\)"),
         ({"nets": "lukedeo", "g_widths": (8,)}, r"config.model.g_widths=\(8,\) must be at least 2"),
