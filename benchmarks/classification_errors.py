@@ -11,9 +11,9 @@ from functools import partial
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import flags, logging
 
-from gan_jax import parallel
+from gan_jax import cli, parallel
 from gan_jax.analysis import sampler as runs
 from gan_jax.data import transforms
 from gan_jax.errors import InputError
@@ -47,4 +47,4 @@ def report(sampler, examples: int | None = None) -> str:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main)

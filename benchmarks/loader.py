@@ -14,11 +14,11 @@ import time
 
 import jax
 import numpy as np
-from absl import app, flags, logging
+from absl import flags, logging
 from PIL import Image
 
+from gan_jax import cli, parallel
 from gan_jax import config as base
-from gan_jax import parallel
 from gan_jax.data import datasets
 from gan_jax.data.loader import Loader
 
@@ -94,4 +94,4 @@ def main(_):
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main)

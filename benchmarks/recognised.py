@@ -8,9 +8,9 @@ stands the standard deviation within a class over the data's, as one template of
 """
 
 import numpy as np
-from absl import app, flags, logging
+from absl import flags, logging
 
-from gan_jax import parallel
+from gan_jax import cli, parallel
 from gan_jax.analysis import sampler as runs
 from gan_jax.errors import InputError
 from gan_jax.metrics import classifier, populations, tstr
@@ -53,4 +53,4 @@ def arrays(population: populations.Population) -> tuple[np.ndarray, np.ndarray]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    cli.run(main)
