@@ -214,8 +214,9 @@ def in_turn(body: Callable, carry: PyTree, inputs: PyTree) -> tuple[PyTree, PyTr
     gradient of a convolution by its kernel takes sixty times as long (JAX 0.10; a step of WGAN-GP thirty times)."""
     leaves = jax.tree.leaves(inputs)
     rounds, convolved = leaves[0].shape[0], any(leaf.ndim > 3 for leaf in leaves)  # [rounds, B, ...]: not of points
-    slow = jax.default_backend() == "cpu" and convolved and rounds <= WRITTEN_OUT
-    return jax.lax.scan(body, carry, inputs, unroll=rounds if slow else 1)
+    if jax.default_backend() == "cpu" and convolved and rounds <= WRITTEN_OUT:
+        return jax.lax.scan(body, carry, inputs, unroll=rounds)
+    return jax.lax.scan(body, carry, inputs)
 
 
 def last_round(rounds: int, batch: Batch) -> Batch:
