@@ -210,8 +210,8 @@ def play(rounds: int, body: Callable, carry: PyTree, batch: Batch, rng: Key) -> 
 
 
 def in_turn(body: Callable, carry: PyTree, inputs: PyTree) -> tuple[PyTree, PyTree]:
-    """`jax.lax.scan`, and on CPUs up to `WRITTEN_OUT` rounds of images or sequences without a loop: inside one the
-    gradient of a convolution by its kernel takes sixty times as long (JAX 0.10; a step of WGAN-GP thirty times)."""
+    """`jax.lax.scan`, and on CPUs up to `WRITTEN_OUT` rounds of images or signals without a loop: inside one
+    the gradient of a convolution by its kernel takes sixty times as long (JAX 0.10; a step of WGAN-GP thirty times)."""
     leaves = jax.tree.leaves(inputs)
     rounds, convolved = leaves[0].shape[0], any(leaf.ndim > 3 for leaf in leaves)  # [rounds, B, ...]: not of points
     if jax.default_backend() == "cpu" and convolved and rounds <= WRITTEN_OUT:

@@ -353,12 +353,14 @@ def check(config) -> int:
 
 
 def odena2016(config, shape: tuple[int, int, int], classes: int, dtype) -> tuple[nn.Module, nn.Module]:
+    """The paper's pair (table 1)."""
     generator = Generator(shape, some(config.model, "g_widths", 1), dtype)
     base_of(shape, len(generator.widths))
     return generator, Discriminator(classes, **judging(config.model), dtype=dtype)
 
 
 def lukedeo(config, shape: tuple[int, int, int], classes: int, dtype) -> tuple[nn.Module, nn.Module]:
+    """The pair of keras-acgan."""
     generator = UpsamplingGenerator(shape, some(config.model, "g_widths", 2), dtype)
     base_of(shape, len(generator.widths) - 2)
     keras = {"slope": 0.3, "kernel_init": glorot_uniform}  # the defaults of its time
@@ -366,6 +368,7 @@ def lukedeo(config, shape: tuple[int, int, int], classes: int, dtype) -> tuple[n
 
 
 def gulrajani2017(config, shape: tuple[int, int, int], classes: int, dtype) -> tuple[nn.Module, nn.Module]:
+    """The residual pair of `gan_cifar_resnet.py`: classes set the gains of the generator's norms."""
     model = config.model
     if (model.d_norm, model.d_dropout, model.d_noise) != ("none", 0.0, 0.0):
         raise InputError(

@@ -214,7 +214,7 @@ def test_the_ring(seed, targets):
     one hundred steps to the next, so it is the median of ten states that is compared. With targets 0 and 1 found: 5 to
     7 modes, high quality .81 to .83; a generator that fails has no mode with 20 samples.
 
-    Pearson's targets have no bound for modes: the generator wants D = 0, which is what the optimal D says of a mode
+    Pearson's targets are held to 3 modes: the generator wants D = 0, which is what the optimal D says of a mode
     that has its share, so samples of a mode that is served too little, where D > 0, are not drawn to it but away from
     it. Found: 3 to 5 modes with the same networks, as sharp (.83 to .88)."""
     config = experiments.get_config("lsgan", "ring")
@@ -240,4 +240,4 @@ def test_the_ring(seed, targets):
     modes, quality = (np.median([getattr(f, name) for f in found[-10:]]) for name in ("covered_well", "high_quality"))
     print("lsgan", targets, seed, modes, quality)
     assert quality > 0.8
-    assert modes >= (5 if targets == ZERO_ONE else 1)
+    assert modes >= (5 if targets == ZERO_ONE else 3)
