@@ -94,7 +94,7 @@ def defaults(gan: str) -> ConfigDict:
             "steps": 10_000,  # training steps over all stages
             "batch_size": 64,  # examples per round, over all devices
             "dtype": "float32",  # what networks compute in; parameters and losses stay float32
-            "steps_per_call": 1,  # steps in one compiled call; more helps small networks, not convolutions on a CPU
+            "steps_per_call": 1,  # steps in one compiled call; more helps small networks, results are the same
             "log_every": 100,  # steps between lines of metrics
             "diagnose": True,  # how the game stands, on every line, with warnings (gan_jax/train/diagnostics.py)
             "sample_every": 1_000,  # steps between pictures of samples

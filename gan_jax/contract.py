@@ -25,8 +25,6 @@ from flax import struct
 
 from gan_jax.errors import choose
 
-WRITTEN_OUT = 8  # rounds or pieces at most: each is compiled for itself
-
 Array = jax.Array
 Key = jax.Array
 PyTree = Any
@@ -169,7 +167,7 @@ def descend(
             return jax.tree.map(jnp.add, total, grads), (stats, aux)
 
         zeros = jax.tree.map(jnp.zeros_like, net.params)
-        total, (stats, aux) = in_turn(accumulate, zeros, pieces)
+        total, (stats, aux) = jax.lax.scan(accumulate, zeros, pieces)
         count = jax.tree.leaves(pieces)[0].shape[0]
         grads = jax.tree.map(lambda leaf: leaf / count, total)
         stats, aux = jax.tree.map(lambda leaf: leaf[-1], stats), mean(aux)
@@ -205,18 +203,8 @@ def play(rounds: int, body: Callable, carry: PyTree, batch: Batch, rng: Key) -> 
     if rounds == 1:
         return body(carry, batch, rng)
     inputs = (batch, jax.random.split(rng, rounds))
-    carry, metrics = in_turn(lambda carry, inputs: body(carry, *inputs), carry, inputs)
+    carry, metrics = jax.lax.scan(lambda carry, inputs: body(carry, *inputs), carry, inputs)
     return carry, mean(metrics)
-
-
-def in_turn(body: Callable, carry: PyTree, inputs: PyTree) -> tuple[PyTree, PyTree]:
-    """`jax.lax.scan`, and on CPUs up to `WRITTEN_OUT` rounds of images or signals without a loop: inside one
-    the gradient of a convolution by its kernel takes sixty times as long (JAX 0.10; a step of WGAN-GP thirty times)."""
-    leaves = jax.tree.leaves(inputs)
-    rounds, convolved = leaves[0].shape[0], any(leaf.ndim > 3 for leaf in leaves)  # [rounds, B, ...]: not of points
-    if jax.default_backend() == "cpu" and convolved and rounds <= WRITTEN_OUT:
-        return jax.lax.scan(body, carry, inputs, unroll=rounds)
-    return jax.lax.scan(body, carry, inputs)
 
 
 def last_round(rounds: int, batch: Batch) -> Batch:

@@ -269,17 +269,3 @@ def test_every_key_of_the_model_is_read(name):
         f"{a}.{b}" if isinstance(v, dict) else a for a, v in flat.items() for b in (v if isinstance(v, dict) else [0])
     }
     assert not keys - read, "keys that nothing reads"
-
-
-@pytest.mark.parametrize("shape", [(3, 4, 2, 2, 1), (9, 4, 2, 2, 1), (3, 4, 2)])
-def test_rounds_are_the_same_with_and_without_a_loop(shape):
-    inputs = jax.random.normal(jax.random.key(0), shape)
-
-    def body(carry, x):
-        carry = 0.5 * carry + x.mean()
-        return carry, carry
-
-    carry, seen = contract.in_turn(body, jnp.zeros(()), inputs)
-    expected, lines = jax.lax.scan(body, jnp.zeros(()), inputs)
-    np.testing.assert_allclose(carry, expected, rtol=1e-6)
-    np.testing.assert_allclose(seen, lines, rtol=1e-6)

@@ -60,7 +60,7 @@ from gan_jax.errors import InputError, choose
 from gan_jax.gans.dcgan import NORMS, Norm, weights
 from gan_jax.gans.gan import GameState, enlarged
 from gan_jax.layers.conditional import concat_label
-from gan_jax.layers.conv import ConvTranspose
+from gan_jax.layers.conv import Conv, ConvTranspose
 from gan_jax.layers.noise import Disturbance
 from gan_jax.nets import resnet
 
@@ -116,7 +116,7 @@ class UpsamplingGenerator(nn.Module):
         hidden, first, *maps = self.widths
         start = base_of(self.shape, len(maps))
         dense = partial(nn.Dense, kernel_init=glorot_uniform, dtype=self.dtype)
-        conv = partial(nn.Conv, kernel_init=glorot_normal, dtype=self.dtype)
+        conv = partial(Conv, kernel_init=glorot_normal, dtype=self.dtype)
         scale = nn.Dense(z.shape[-1], use_bias=False, kernel_init=glorot_normal, dtype=self.dtype, name="embedding")
         h = nn.relu(dense(hidden)(z.astype(self.dtype) * scale(label)))
         h = nn.relu(dense(math.prod(start) * first)(h)).reshape(-1, *start, first)
@@ -144,8 +144,8 @@ class Discriminator(nn.Module):
         for layer, width in enumerate(self.widths):
             normalised = layer > 0 and self.norm is Norm
             stride = 1 if layer % 2 else 2
-            # nn.Conv, as in dcgan.py: a bias before batch norm would do nothing
-            h = nn.Conv(width, (3, 3), strides=(stride, stride), use_bias=not normalised, **shared)(h)
+            # a bias before batch norm would do nothing
+            h = Conv(width, (3, 3), strides=(stride, stride), use_bias=not normalised, **shared)(h)
             h = self.norm(affine=True, epsilon=1e-5, dtype=self.dtype)(h, train=train) if layer else h
             h = Disturbance(self.dropout, self.noise)(nn.leaky_relu(h, self.slope), train=train)
         h = h.reshape(h.shape[0], -1)

@@ -60,6 +60,7 @@ from gan_jax.contract import (
     still,
 )
 from gan_jax.errors import InputError, choose
+from gan_jax.layers.conv import Conv
 
 glorot = nn.initializers.glorot_uniform()  # what the code's layers start from; biases from 0
 
@@ -111,7 +112,7 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, z, carry=0.0, *, train: bool):
-        conv = partial(nn.Conv, kernel_size=(3, 3), kernel_init=glorot, dtype=self.dtype)
+        conv = partial(Conv, kernel_size=(3, 3), kernel_init=glorot, dtype=self.dtype)
         levels = groups(*self.shape[:2])
         small = [side >> (levels - 1) for side in self.shape[:2]]
         h = nn.Dense(math.prod(small) * self.width, kernel_init=glorot, dtype=self.dtype)(z.astype(self.dtype))
@@ -134,7 +135,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x, carry=0.0, *, train: bool):
-        conv = partial(nn.Conv, kernel_size=(3, 3), kernel_init=glorot, dtype=self.dtype)
+        conv = partial(Conv, kernel_size=(3, 3), kernel_init=glorot, dtype=self.dtype)
         levels = groups(*x.shape[1:3])
         h = nn.elu(conv(self.width)(x.astype(self.dtype)))
         for level in range(1, levels + 1):

@@ -38,7 +38,7 @@ from gan_jax.errors import InputError, choose
 from gan_jax.gans.gan import two_player
 from gan_jax.layers import statistics
 from gan_jax.layers.conditional import concat_label
-from gan_jax.layers.conv import ConvTranspose
+from gan_jax.layers.conv import Conv, ConvTranspose
 from gan_jax.layers.noise import Disturbance
 from gan_jax.layers.virtual_batch_norm import VirtualBatchNorm, WithReference
 
@@ -183,7 +183,7 @@ class Discriminator(nn.Module):
         norm = partial(self.norm, self.affine, self.epsilon, self.dtype)
         dense = partial(nn.Dense, use_bias=False, kernel_init=weights, dtype=self.dtype)
         down = partial(
-            nn.Conv,  # `layers.conv.Conv` is slower here, and many times faster under a gradient penalty
+            Conv,
             kernel_size=(self.kernel, self.kernel),
             strides=(2, 2),
             padding=DOWN[self.kernel],

@@ -48,7 +48,7 @@ from gan_jax.contract import Batch, Key, Metrics, Net, PyTree, Stage, apply, cre
 from gan_jax.errors import InputError, choose
 from gan_jax.gans.cyclegan import Images, both, crossed, domains
 from gan_jax.gans.pix2pix import SAMPLES_AS
-from gan_jax.layers.conv import ConvTranspose
+from gan_jax.layers.conv import Conv, ConvTranspose
 from gan_jax.layers.norm import BatchNorm
 from gan_jax.nets.translator import Both
 
@@ -89,7 +89,7 @@ class Encoder(nn.Module):
         settings = {"use_bias": False, "kernel_init": weights, "dtype": self.dtype}
         layers = [((x + 1.0) / 2.0).astype(self.dtype)]
         for level in range(levels(*x.shape[1:3])):
-            down = nn.Conv(self.width * min(2**level, 8), (4, 4), (2, 2), padding=((1, 1), (1, 1)), **settings)
+            down = Conv(self.width * min(2**level, 8), (4, 4), (2, 2), padding=((1, 1), (1, 1)), **settings)
             h = down(layers[-1])
             h = BatchNorm(dtype=self.dtype)(h, train=train) if level else h
             layers.append(nn.leaky_relu(h, 0.2))
@@ -113,7 +113,7 @@ class Autoencoder(nn.Module):
         h = Encoder(self.width, self.dtype)(x, train=train)[-1]
         if self.code:
             base, channels = h.shape[1:3], h.shape[-1]
-            code = nn.Conv(self.code, base, padding="VALID", **settings)(h)
+            code = Conv(self.code, base, padding="VALID", **settings)(h)
             code = nn.leaky_relu(norm()(code, train=train), 0.2)
             h = up(channels, base, padding=[(side - 1, side - 1) for side in base])(code)
             h = nn.relu(norm()(h, train=train))
@@ -140,7 +140,7 @@ class Discriminator(nn.Module):
     def __call__(self, x, *, train: bool) -> Opinion:
         _, *features = Encoder(self.width, self.dtype)(x, train=train)
         settings = {"use_bias": False, "kernel_init": weights, "dtype": self.dtype}
-        last = nn.Conv(1, features[-1].shape[1:3], padding="VALID", **settings)
+        last = Conv(1, features[-1].shape[1:3], padding="VALID", **settings)
         return Opinion(last(features[-1]).astype(jnp.float32).reshape(-1), tuple(features))
 
 

@@ -42,7 +42,7 @@ from gan_jax.contract import Stage
 from gan_jax.errors import InputError, choose
 from gan_jax.gans.dcgan import Norm
 from gan_jax.gans.gan import two_player
-from gan_jax.layers.conv import ConvTranspose
+from gan_jax.layers.conv import Conv, ConvTranspose
 from gan_jax.nets import mlp
 
 # ---------------------------------------------------------------------------------------------------- the energy
@@ -221,10 +221,10 @@ class ConvAutoencoder(nn.Module):
     @nn.compact
     def __call__(self, x, *, train: bool):
         style, halves = self.style, {"kernel_size": (4, 4), "strides": (2, 2)}
-        h = style.outer(nn.Conv)(self.widths[0], **halves)(x.astype(style.dtype))
+        h = style.outer(Conv)(self.widths[0], **halves)(x.astype(style.dtype))
         for width in self.widths[1:]:
             h = nn.Dropout(self.dropout, deterministic=not train)(nn.leaky_relu(h, 0.2))
-            h = style.normalised(style.inner(nn.Conv)(width, **halves)(h), train)
+            h = style.normalised(style.inner(Conv)(width, **halves)(h), train)
         self.sow("intermediates", "features", h)
         h = nn.Dropout(self.dropout, deterministic=not train)(nn.leaky_relu(h, 0.2))
         for width in reversed(self.widths[:-1]):

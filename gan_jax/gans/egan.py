@@ -54,7 +54,7 @@ from gan_jax.contract import (
 )
 from gan_jax.errors import InputError, choices, choose
 from gan_jax.gans import dcgan
-from gan_jax.layers.conv import ConvTranspose
+from gan_jax.layers.conv import Conv, ConvTranspose
 from gan_jax.nets import mlp
 
 # -------------------------------------------------------------------------------- what generators are mutated by
@@ -243,7 +243,7 @@ class Generator(nn.Module):
         h = h.reshape(-1, height, width, self.widths[0])
         for features in self.widths[1:]:
             h = nn.relu(up(features)(h))
-        last = up(self.shape[2]) if self.ups == len(self.widths) else nn.Conv(self.shape[2], (3, 3), **same)
+        last = up(self.shape[2]) if self.ups == len(self.widths) else Conv(self.shape[2], (3, 3), **same)
         return jnp.tanh(last(h).astype(jnp.float32))
 
 
@@ -256,7 +256,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x, *, train: bool):
-        down = partial(nn.Conv, kernel_size=(4, 4), strides=(2, 2), kernel_init=weights, dtype=self.dtype)
+        down = partial(Conv, kernel_size=(4, 4), strides=(2, 2), kernel_init=weights, dtype=self.dtype)
         h = nn.leaky_relu(down(self.width)(x.astype(self.dtype)), 0.2)
         for level in range(1, self.downs):
             h = down(self.width * 2**level, use_bias=False)(h)

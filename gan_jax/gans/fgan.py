@@ -45,6 +45,7 @@ from gan_jax.divergences import Divergence
 from gan_jax.errors import InputError, choose
 from gan_jax.gans import dcgan
 from gan_jax.gans.gan import two_player, unconditional
+from gan_jax.layers.conv import Conv
 from gan_jax.layers.maxout import uniform
 from gan_jax.nets import mlp
 
@@ -95,7 +96,7 @@ class ConvolutionalVariational(nn.Module):
     @nn.compact
     def __call__(self, x, *, train: bool):
         down = partial(
-            nn.Conv,
+            Conv,
             kernel_size=(4, 4),
             strides=(2, 2),
             padding=dcgan.DOWN[4],

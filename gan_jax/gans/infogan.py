@@ -54,7 +54,7 @@ from gan_jax.contract import (
 )
 from gan_jax.errors import InputError, choose
 from gan_jax.gans.dcgan import Norm
-from gan_jax.layers.conv import ConvTranspose
+from gan_jax.layers.conv import Conv, ConvTranspose
 from gan_jax.reconstruction import mutual_information_categorical, mutual_information_gaussian
 
 dense_weights = nn.initializers.normal(0.02)
@@ -120,7 +120,7 @@ class Discriminator(nn.Module):
         dense = partial(nn.Dense, kernel_init=dense_weights, dtype=self.dtype)
         h = x.astype(self.dtype)
         for level, features in enumerate(self.widths):
-            h = nn.Conv(features, (4, 4), (2, 2), kernel_init=conv_weights, dtype=self.dtype)(h)
+            h = Conv(features, (4, 4), (2, 2), kernel_init=conv_weights, dtype=self.dtype)(h)
             h = nn.leaky_relu(norm()(h, train=train) if level else h, self.slope)
         h = h.reshape(h.shape[0], -1)
         for units in self.hidden:

@@ -35,7 +35,7 @@ from gan_jax.errors import InputError, choose
 from gan_jax.gans import dcgan
 from gan_jax.gans.gan import labelled, two_player
 from gan_jax.layers.conditional import concat_label
-from gan_jax.layers.conv import ConvTranspose
+from gan_jax.layers.conv import Conv, ConvTranspose
 from gan_jax.nets import mlp
 
 weights = nn.initializers.normal(0.02)  # of dense and transposed layers (`ops.py`)
@@ -99,8 +99,8 @@ class Discriminator(nn.Module):
         return nn.Dense(1, kernel_init=weights, dtype=self.dtype)(h).astype(jnp.float32)[:, 0]
 
 
-def downwards(features: int, dtype) -> nn.Conv:
-    return nn.Conv(features, (5, 5), strides=(2, 2), padding="SAME", kernel_init=truncated, dtype=dtype)
+def downwards(features: int, dtype) -> Conv:
+    return Conv(features, (5, 5), strides=(2, 2), padding="SAME", kernel_init=truncated, dtype=dtype)
 
 
 # --------------------------------------------------------------------- characters of many classes (`mcgan.py`)

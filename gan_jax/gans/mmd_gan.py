@@ -44,7 +44,6 @@ from gan_jax.gans import dcgan, sngan
 from gan_jax.gans.lsgan import divisible
 from gan_jax.gans.wgan import SCHEDULES, nth_round
 from gan_jax.layers import kernels
-from gan_jax.layers.conv import Conv
 from gan_jax.nets import encoders, mlp, resnet
 from gan_jax.nets.encoders import Critic, Look
 
@@ -374,7 +373,7 @@ def li2017(config, shape, model, dtype) -> tuple[nn.Module, nn.Module]:
 
 def binkowski2018(config, shape, model, dtype) -> tuple[nn.Module, nn.Module]:
     widths = halving_widths(config, shape, model.width)
-    encoder = encoders.Convolutional(model.features, widths, kernel=5, bias=True, conv=Conv, dtype=dtype)
+    encoder = encoders.Convolutional(model.features, widths, kernel=5, bias=True, dtype=dtype)
     return dcgan.Generator(shape, model.width, kernel=5, dtype=dtype), encoder
 
 

@@ -43,7 +43,7 @@ from gan_jax import config as base
 from gan_jax.contract import Stage
 from gan_jax.errors import InputError, choose
 from gan_jax.gans.gan import two_player
-from gan_jax.layers.conv import ConvTranspose
+from gan_jax.layers.conv import Conv, ConvTranspose
 from gan_jax.layers.norm import BatchNorm
 from gan_jax.layers.spectral import SpectralConv, SpectralDense
 from gan_jax.nets import mlp, resnet
@@ -72,7 +72,7 @@ class Generator(nn.Module):
         h = start(z.astype(self.dtype)).reshape(-1, height, width, self.widths[0])
         for features in self.widths[1:]:
             h = nn.relu(norm(dtype=self.dtype)(up(features)(h), label, train=train))
-        h = nn.Conv(self.shape[-1], (3, 3), kernel_init=weights, dtype=self.dtype)(h)
+        h = Conv(self.shape[-1], (3, 3), kernel_init=weights, dtype=self.dtype)(h)
         return jnp.tanh(h.astype(jnp.float32))
 
 

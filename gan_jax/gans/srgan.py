@@ -61,7 +61,7 @@ class SRResNet(nn.Module):
     @nn.compact
     def __call__(self, x, *, train: bool):
         def conv(features, side, h):
-            return nn.Conv(features, (side, side), kernel_init=torch_init, dtype=self.dtype)(h)
+            return Conv(features, (side, side), kernel_init=torch_init, dtype=self.dtype)(h)
 
         def norm(h):
             return nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, dtype=self.dtype)(h)
@@ -76,9 +76,7 @@ class SRResNet(nn.Module):
         h = start + norm(conv(self.width, 3, h))
         for _ in range(int(math.log2(self.factor))):
             h = prelu(depth_to_space(conv(4 * self.width, 3, h)))
-        # flax's convolution is slow for so few features
-        head = Conv(self.channels, (9, 9), kernel_init=torch_init, dtype=self.dtype)
-        return head(h).astype(jnp.float32)
+        return conv(self.channels, 9, h).astype(jnp.float32)
 
 
 class Discriminator(nn.Module):
@@ -94,7 +92,7 @@ class Discriminator(nn.Module):
         dense = partial(nn.Dense, kernel_init=torch_init, dtype=self.dtype)
         for level in range(8):
             features, stride = self.width * 2 ** (level // 2), 1 + level % 2
-            h = nn.Conv(features, (3, 3), stride, padding=1, kernel_init=torch_init, dtype=self.dtype)(h)
+            h = Conv(features, (3, 3), (stride, stride), padding=1, kernel_init=torch_init, dtype=self.dtype)(h)
             h = nn.BatchNorm(not train, momentum=0.9, epsilon=1e-5, dtype=self.dtype)(h) if level else h
             h = leaky(h)
             seen.append(h)

@@ -38,7 +38,7 @@ from gan_jax.contract import Batch, Key, Metrics, PyTree, Stage, last_round, pla
 from gan_jax.errors import InputError, choose
 from gan_jax.gans import dcgan
 from gan_jax.gans.gan import GameState, TwoPlayerGame, two_player, unconditional
-from gan_jax.layers.conv import ConvTranspose
+from gan_jax.layers.conv import Conv, ConvTranspose
 from gan_jax.layers.maxout import uniform
 from gan_jax.nets import mlp
 
@@ -124,7 +124,7 @@ class Generator(nn.Module):
         for features in self.widths[1:]:
             h = nn.relu(norm()(up(features)(h), train=train))
         for _ in range(self.extra):
-            h = nn.relu(norm()(nn.Conv(self.widths[-1], (3, 3), **same)(h), train=train))
+            h = nn.relu(norm()(Conv(self.widths[-1], (3, 3), **same)(h), train=train))
         return jnp.tanh(up(self.shape[2])(h).astype(jnp.float32))
 
 
@@ -140,10 +140,10 @@ class Critic(nn.Module):
     def __call__(self, x, *, train: bool):
         norm = partial(self.norm, True, 1e-5, self.dtype)
         same = {"use_bias": False, "kernel_init": weights, "dtype": self.dtype}
-        down = partial(nn.Conv, kernel_size=(4, 4), strides=(2, 2), **same)
+        down = partial(Conv, kernel_size=(4, 4), strides=(2, 2), **same)
         h = nn.leaky_relu(down(self.widths[0])(x.astype(self.dtype)), 0.2)
         for _ in range(self.extra):
-            h = nn.leaky_relu(norm()(nn.Conv(self.widths[0], (3, 3), **same)(h), train=train), 0.2)
+            h = nn.leaky_relu(norm()(Conv(self.widths[0], (3, 3), **same)(h), train=train), 0.2)
         for features in self.widths[1:]:
             h = nn.leaky_relu(norm()(down(features)(h), train=train), 0.2)
         h = h.reshape(h.shape[0], -1)

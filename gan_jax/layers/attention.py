@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype
 
+from gan_jax.layers.conv import Conv
 from gan_jax.layers.resample import max_pool
 
 
@@ -23,7 +24,7 @@ class SelfAttention(nn.Module):
       InputError: if a side is odd.
     """
 
-    conv: Callable = nn.Conv
+    conv: Callable = Conv
     dtype: Dtype = jnp.float32
 
     @nn.compact

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
-from gan_jax.layers.conv import ConvTranspose
+from gan_jax.layers.conv import Conv, ConvTranspose
 from gan_jax.layers.norm import BatchNorm, Unchanged
 from gan_jax.layers.resample import average_pool, depth_to_space, every_other, nearest
 
@@ -66,7 +66,7 @@ class ResidualBlock(nn.Module):
     features: int
     resample: str = "none"
     hidden: int | None = None  # channels between the convolutions; None: `features`
-    conv: Callable = nn.Conv
+    conv: Callable = Conv
     norm: Callable = BatchNorm
     first_bias: bool = True  # of the first convolution, after which a norm may make it idle
     dtype: Dtype = jnp.float32
@@ -91,7 +91,7 @@ class FirstBlock(nn.Module):
     """
 
     features: int
-    conv: Callable = nn.Conv
+    conv: Callable = Conv
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -112,7 +112,7 @@ class BottleneckBlock(nn.Module):
 
     features: int
     resample: str = "none"
-    conv: Callable = nn.Conv
+    conv: Callable = Conv
     norm: Callable = Unchanged
     dtype: Dtype = jnp.float32
 
@@ -150,7 +150,7 @@ class DeepBlock(nn.Module):
 
     features: int
     resample: str = "none"
-    conv: Callable = nn.Conv
+    conv: Callable = Conv
     norm: Callable = BatchNorm
     dtype: Dtype = jnp.float32
 

@@ -1,25 +1,34 @@
-"""Strided and transposed convolutions that are fast in value and in gradients of first and second order.
+"""Convolutions that are fast on CPUs: in value, in gradients of every order, and inside loops.
 
-Two facts about compilers shape this file; `benchmarks/transposed_conv.py` measures both.
+Three maps belong to a convolution: of the image (`_down`), back to it (`_up`, the transposed convolution), and of both
+to the kernel (`_kernel`). Each is linear in its two arguments, and its gradient by either is another of the three:
 
-* A convolution over a dilated input is fast, its gradient by the kernel is not: up to thirty times slower on CPUs. A
-  gradient penalty takes exactly that gradient of a strided convolution, whose gradient by the input is a dilated one.
-* On CPUs the kernel's gradient of any convolution is as slow where the output is larger than the input, and the same
-  holds, one order higher, where it is smaller.
+    y = _down(x, kernel)      x = _up(y, kernel)      kernel = _kernel(x, y)
 
-So everything here is made of convolutions of stride 1 whose output is as large as their input, or of one product.
+So three rules of differentiation give gradients of every order, and only values have to be fast. The compiler's own
+gradients are not, on CPUs (JAX 0.10; `benchmarks/convolutions.py` measures what is here beside them):
+
+* inside a loop it takes sixty times as long for any convolution whose axes are not in the order of `LAYOUT`, as those
+  of its gradients are not: here the operands are transposed instead;
+* of a convolution over a dilated input, the gradient by the kernel takes up to thirty times as long, and a gradient
+  penalty takes exactly that of a strided convolution; so does a convolution to more pixels than it reads.
+
+On other devices these are the compiler's own, which has all three maps there. The price of the rules: no forward-mode
+differentiation (`jax.jvp`) on CPUs.
 """
 
 from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from flax import linen as nn
-from flax.typing import Dtype, Initializer
+from flax.typing import Dtype, Initializer, PrecisionLike
 from jax import lax
 from jaxtyping import Array, Float
 
-Padding = str | Sequence[tuple[int, int]]
+Padding = str | int | Sequence[tuple[int, int]]
 LAYOUT = ("NHWC", "HWIO", "NHWC")
 NARROW = 16  # below this many features, as of images, one matrix product is faster than a convolution for each phase
 
@@ -39,46 +48,115 @@ def paddings(kernel: tuple[int, int], strides: tuple[int, int], padding: Padding
     return made
 
 
+class Form(NamedTuple):
+    """What the shapes of two of the three do not tell of the third; each of (height, width)."""
+
+    strides: tuple[int, int]
+    margins: tuple[tuple[int, int], ...]  # zeros (before, after) the image
+    size: tuple[int, int]  # of the image
+    taps: tuple[int, int]  # of the kernel
+
+
+def conv(
+    x: Float[Array, "batch height width channels"],
+    kernel: Float[Array, "kh kw channels features"],
+    strides: tuple[int, int] = (1, 1),
+    padding: Padding = "SAME",
+    precision: PrecisionLike = None,
+) -> Float[Array, "batch h w features"]:
+    """Equal to `lax.conv_general_dilated(x, kernel, strides, padding)`; an integer pads every side by as much.
+
+    precision: of products on accelerators; CPUs have but one.
+    """
+    taps, size = kernel.shape[:2], x.shape[1:3]
+    if isinstance(padding, int):
+        padding = ((padding, padding),) * 2
+    pairs = lax.padtype_to_pads(size, taps, strides, padding) if isinstance(padding, str) else padding
+    if jax.default_backend() != "cpu":
+        return lax.conv_general_dilated(x, kernel, strides, pairs, dimension_numbers=LAYOUT, precision=precision)
+    return _down(x, kernel, Form(tuple(strides), tuple(map(tuple, pairs)), size, taps))
+
+
 def conv_transpose(
     x: Float[Array, "batch height width channels"],
     kernel: Float[Array, "kh kw channels features"],
     strides: tuple[int, int],
     padding: Padding = "SAME",
 ) -> Float[Array, "batch h w features"]:
-    """Equal to `lax.conv_transpose(x, kernel, strides, padding)` of dilated inputs, without dilating any."""
+    """Equal to `lax.conv_transpose(x, kernel, strides, padding)`."""
     pairs = paddings(kernel.shape[:2], strides, padding)
-    sides = zip(x.shape[1:3], kernel.shape[:2], strides, pairs, strict=True)
+    if jax.default_backend() != "cpu":
+        return lax.conv_transpose(x, kernel, strides, pairs, dimension_numbers=LAYOUT)
+    sides = list(zip(x.shape[1:3], kernel.shape[:2], strides, pairs, strict=True))
     size = tuple((n - 1) * s + 2 - k + sum(pair) for n, k, s, pair in sides)
-    form = _by_patches if kernel.shape[-1] < NARROW else _by_phases
-    return form(x, kernel, strides, pairs, size)
+    before = [k - 1 - pair[0] for _, k, _, pair in sides]
+    after = [(n - 1) * s + k - large - b for (n, k, s, _), large, b in zip(sides, size, before, strict=True)]
+    form = Form(tuple(strides), tuple(zip(before, after, strict=True)), size, kernel.shape[:2])
+    return _up(x, mirrored(kernel), form)
 
 
-def conv(
-    x: Float[Array, "batch height width channels"],
-    kernel: Float[Array, "kh kw channels features"],
-    strides: tuple[int, int],
-    padding: Padding = "SAME",
-) -> Float[Array, "batch h w features"]:
-    """Equal to `lax.conv_general_dilated(x, kernel, strides, padding)`: the transpose of a transposed convolution; of
-    stride 1 that is a plain one itself."""
-    taps, size = kernel.shape[:2], x.shape[1:3]
-    pairs = lax.padtype_to_pads(size, taps, strides, padding) if isinstance(padding, str) else padding
-    if tuple(strides) == (1, 1) and kernel.shape[-1] < NARROW:
-        return conv_transpose(x, kernel, strides, pairs)
-    sides = list(zip(size, taps, strides, pairs, strict=True))
-    made = tuple((n + sum(pair) - k) // s + 1 for n, k, s, pair in sides)
-    # the input's pixels that no window reaches are those that the transposed convolution leaves zero at the end
-    back = [(k - 1 - pair[0], n + pair[0] - 1 - (m - 1) * s) for (n, k, s, pair), m in zip(sides, made, strict=True)]
-    mirrored = kernel[::-1, ::-1].swapaxes(2, 3)
-    shape = jax.ShapeDtypeStruct((x.shape[0], *made, kernel.shape[-1]), x.dtype)
-    return jax.linear_transpose(lambda y: conv_transpose(y, mirrored, strides, back), shape)(x)[0]
+def mirrored(kernel):
+    """The kernel of the transposed map, as a convolution of stride 1 takes it."""
+    return kernel[::-1, ::-1].swapaxes(2, 3)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _down(x, kernel, form: Form):
+    """Images [B,H,W,C] to maps [B,h,w,F]."""
+    if form.strides == (1, 1) and kernel.shape[-1] < NARROW:
+        size = [n + sum(pair) - k + 1 for n, pair, k in zip(form.size, form.margins, form.taps, strict=True)]
+        return _by_patches(x, kernel, form.strides, form.margins, size)
+    return lax.conv_general_dilated(x, kernel, form.strides, form.margins, dimension_numbers=LAYOUT)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _up(y, kernel, form: Form):
+    """Maps [B,h,w,F] back to images [B,H,W,C]: the transpose of `_down`."""
+    sides = zip(y.shape[1:3], *form, strict=True)
+    # pixels that no window reaches are those that the transposed convolution leaves zero at the end
+    pairs = [(k - 1 - pair[0], n + pair[0] - 1 - (m - 1) * s) for m, s, pair, n, k in sides]
+    build = _by_patches if kernel.shape[2] < NARROW else _by_phases
+    return build(y, mirrored(kernel), form.strides, pairs, form.size)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def _kernel(x, y, form: Form):
+    """Images [B,H,W,C] and maps [B,h,w,F] to a kernel [kh,kw,C,F]: every tap's products of what it connects."""
+    apart = [(m - 1) * s + 1 for m, s in zip(y.shape[1:3], form.strides, strict=True)]  # the maps, dilated
+    sides = zip(apart, form.margins, form.size, form.taps, strict=True)
+    margins = [(before, k - 1 + wide - n - before) for wide, (before, _), n, k in sides]
+    if any(wide > n for wide, n in zip(apart, form.size, strict=True)) or form.taps == (1, 1):
+        x = lax.pad(x, jnp.zeros((), x.dtype), [(0, 0, 0), *((*pair, 0) for pair in margins), (0, 0, 0)])
+        margins = [(0, 0), (0, 0)]
+    if form.taps == (1, 1):
+        x = x[:, :: form.strides[0], :: form.strides[1]]
+        return (x.reshape(-1, x.shape[-1]).T @ y.reshape(-1, y.shape[-1]))[None, None]
+    swapped = x.transpose(3, 1, 2, 0), y.transpose(1, 2, 0, 3)
+    products = lax.conv_general_dilated(*swapped, (1, 1), margins, rhs_dilation=form.strides, dimension_numbers=LAYOUT)
+    return products.transpose(1, 2, 0, 3)
+
+
+def _rule(function, by_first, by_second):
+    """`function` is linear in either argument; these are its gradients, of the other argument and of the output's."""
+
+    def forward(first, second, form):
+        return function(first, second, form), (first, second)
+
+    def backward(form, seen, given):
+        first, second = seen
+        return by_first(given, second, form), by_second(first, given, form)
+
+    function.defvjp(forward, backward)
+
+
+_rule(_down, lambda given, kernel, form: _up(given, kernel, form), lambda x, given, form: _kernel(x, given, form))
+_rule(_up, lambda given, kernel, form: _down(given, kernel, form), lambda y, given, form: _kernel(given, y, form))
+_rule(_kernel, lambda given, y, form: _up(y, given, form), lambda x, given, form: _down(x, given, form))
 
 
 def _by_phases(x, kernel, strides, pairs, size):
     """One plain convolution, with every s-th tap, for each phase of the output modulo the stride; then interleaved."""
     cells = [-(-n // s) for n, s in zip(size, strides, strict=True)]  # pixels of one phase
-    larger = [max(n, m) for n, m in zip(x.shape[1:3], cells, strict=True)]
-    x = jnp.pad(x, ((0, 0), *((0, big - n) for big, n in zip(larger, x.shape[1:3], strict=True)), (0, 0)))
 
     def phase(*index):
         """y[s m + index] over m: tap t of the kernel meets x[m + (index + t - before) / s]."""
@@ -87,8 +165,9 @@ def _by_phases(x, kernel, strides, pairs, size):
         if 0 in taps.shape:  # a stride beyond the kernel leaves gaps
             return jnp.zeros((x.shape[0], *cells, kernel.shape[-1]), x.dtype)
         ahead = [(i + t - p[0]) // s for i, t, s, p in zip(index, first, strides, pairs, strict=True)]
-        around = [(-a, k - 1 + a) for a, k in zip(ahead, taps.shape[:2], strict=True)]
-        return lax.conv_general_dilated(x, taps, (1, 1), around, dimension_numbers=LAYOUT)[:, : cells[0], : cells[1]]
+        sides = zip(ahead, taps.shape[:2], cells, x.shape[1:3], strict=True)
+        around = [(-a, k - 1 + a + cell - n) for a, k, cell, n in sides]
+        return lax.conv_general_dilated(x, taps, (1, 1), around, dimension_numbers=LAYOUT)
 
     rows = [jnp.stack([phase(i, j) for j in range(strides[1])], axis=3) for i in range(strides[0])]
     full = jnp.stack(rows, axis=2)  # [batch, cell, phase, cell, phase, features]
@@ -137,7 +216,7 @@ class ConvTranspose(nn.Module):
 
 
 class Conv(nn.Module):
-    """`flax.linen.Conv` in two dimensions, with the same parameters; for critics under gradient penalties."""
+    """`flax.linen.Conv` in two dimensions, with the same parameters: x [B,H,W,C] to [B,h,w,features]."""
 
     features: int
     kernel_size: tuple[int, int]
@@ -147,10 +226,11 @@ class Conv(nn.Module):
     kernel_init: Initializer = nn.initializers.lecun_normal()
     bias_init: Initializer = nn.initializers.zeros_init()
     dtype: Dtype = jnp.float32
+    precision: PrecisionLike = None
 
     @nn.compact
     def __call__(self, x):
-        return _layer(self, x, conv)
+        return _layer(self, x, partial(conv, precision=self.precision))
 
 
 def _layer(layer, x, function):

@@ -15,10 +15,9 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype
-from jax import lax
 from jaxtyping import Array, Float
 
-from gan_jax.layers.conv import LAYOUT
+from gan_jax.layers.conv import conv
 from gan_jax.layers.resample import average_pool, depth_to_space, nearest, space_to_depth
 
 GAIN = 2.0**0.5  # of layers before a rectifier; 1 where none follows
@@ -29,7 +28,7 @@ Resampled = Float[Array, "batch h w features"]
 
 def plain(x: Images, kernel: Kernel) -> Resampled:
     """The convolution alone; zeros surround the image."""
-    return lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=LAYOUT)
+    return conv(x, kernel)
 
 
 def up(x: Images, kernel: Kernel) -> Resampled:
@@ -63,7 +62,7 @@ def fused_down(x: Images, kernel: Kernel) -> Resampled:
 def pairs(x: Images, kernel: Kernel) -> Resampled:
     """The convolution of every pixel with those after it; as large as its input, which is what compilers are good at
     (`layers/conv.py`)."""
-    return lax.conv_general_dilated(x, kernel, (1, 1), ((0, 1), (0, 1)), dimension_numbers=LAYOUT)
+    return conv(x, kernel, padding=((0, 1), (0, 1)))
 
 
 def spread(kernel: Kernel) -> Float[Array, "2 2 2 2 channels features"]:

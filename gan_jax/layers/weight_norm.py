@@ -12,9 +12,8 @@ sees, as in the code of Salimans et al., 2016 (arXiv:1606.03498), where only a n
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
-from jax import lax
 
-from gan_jax.layers.conv import LAYOUT, Padding, conv_transpose
+from gan_jax.layers.conv import Padding, conv, conv_transpose
 
 
 class WeightNormDense(nn.Module):
@@ -46,7 +45,7 @@ class WeightNormConv(nn.Module):
     @nn.compact
     def __call__(self, x):
         def product(x, kernel):
-            return lax.conv_general_dilated(x, kernel, self.strides, self.padding, dimension_numbers=LAYOUT)
+            return conv(x, kernel, self.strides, self.padding)
 
         return _normalised(self, x, product, (*self.kernel_size, x.shape[-1], self.features))
 

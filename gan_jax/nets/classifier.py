@@ -8,6 +8,8 @@ import jax.numpy as jnp
 from flax import linen as nn
 from jax.lax import Precision
 
+from gan_jax.layers.conv import Conv
+
 
 class SmallCNN(nn.Module):
     """Images [B,H,W,C], uint8 or float32 in [0, 1], to (logits [B, outputs], features [B, hidden]), float32.
@@ -26,6 +28,6 @@ class SmallCNN(nn.Module):
         shared = {"kernel_init": nn.initializers.he_normal(), "precision": Precision.HIGHEST}
         h = images.astype(jnp.float32) / 255 if images.dtype == jnp.uint8 else images
         for width in self.widths:
-            h = nn.relu(nn.Conv(width, (3, 3), strides=(2, 2), **shared)(h))
+            h = nn.relu(Conv(width, (3, 3), strides=(2, 2), **shared)(h))
         features = nn.relu(nn.Dense(self.hidden, name="hidden", **shared)(h.reshape(h.shape[0], -1)))
         return nn.Dense(self.outputs, name="logits", **shared)(features), features

@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
 
+from gan_jax.layers.conv import Conv
 from gan_jax.layers.norm import Unchanged
 from gan_jax.layers.spectral import SpectralConv, SpectralDense
 from gan_jax.nets import mlp
@@ -46,14 +47,13 @@ class Convolutional(nn.Module):
     kernel: int = 4
     norm: Callable = Unchanged
     bias: bool = False
-    conv: Callable = nn.Conv  # `layers.conv.Conv` under a gradient penalty
     kernel_init: Initializer = nn.initializers.normal(0.02)
     dtype: Dtype = jnp.float32
 
     @nn.compact
     def __call__(self, x, *, train: bool) -> Layers:
         options = {"use_bias": self.bias, "kernel_init": self.kernel_init, "dtype": self.dtype}
-        down = partial(self.conv, kernel_size=(self.kernel, self.kernel), strides=(2, 2), padding="SAME", **options)
+        down = partial(Conv, kernel_size=(self.kernel, self.kernel), strides=(2, 2), padding="SAME", **options)
         layers = [x.astype(self.dtype)]
         for level, width in enumerate(self.widths):
             h = down(width)(layers[-1])

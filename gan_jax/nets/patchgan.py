@@ -100,7 +100,7 @@ class PatchGAN(nn.Module):
     def __call__(self, x, *, train: bool):
         *hidden, last = strides(self.layers)
         settings = {"kernel_init": weights, "dtype": self.dtype}
-        conv = partial(nn.Conv, **settings)
+        conv = partial(Conv, **settings)
         h = x.astype(self.dtype)
         for level, (kernel, stride) in enumerate(hidden):
             size = {"kernel_size": (kernel, kernel), "strides": (stride, stride), "padding": padding(kernel)}
@@ -108,8 +108,7 @@ class PatchGAN(nn.Module):
             h = self.norm(self.dtype)(h, train=train) if level else h
             h = nn.leaky_relu(h, SLOPE)
         self.sow("intermediates", "features", h)
-        head = Conv(1, (last[0],) * 2, padding=padding(last[0]), **settings)  # flax's is slow where features are so few
-        return head(h).astype(jnp.float32)[..., 0]
+        return conv(1, (last[0],) * 2, padding=padding(last[0]))(h).astype(jnp.float32)[..., 0]
 
 
 def padding(kernel: int) -> tuple[tuple[int, int], tuple[int, int]]:

@@ -16,11 +16,10 @@ from typing import NamedTuple
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.typing import Dtype, Initializer
-from jax import lax
 
 from gan_jax.errors import InputError, choose
 from gan_jax.layers.conditional import concat_label
-from gan_jax.layers.conv import LAYOUT
+from gan_jax.layers.conv import conv as convolve
 from gan_jax.layers.maxout import uniform
 
 
@@ -77,7 +76,7 @@ class Conv(nn.Module):
             strict=True,
         )
         strides = (self.stride, self.stride)
-        made = [lax.conv_general_dilated(a, k, strides, self.padding, dimension_numbers=LAYOUT) for a, k in pieces]
+        made = [convolve(a, k, strides, self.padding) for a, k in pieces]
         return jnp.concatenate(made, axis=-1) + bias.reshape(1, 1, 1, -1)
 
 

@@ -60,7 +60,7 @@ class Generator(nn.Module):
 
     shape: tuple[int, int, int]
     widths: tuple[int, ...] = (256, 256, 256, 256)
-    conv: Callable = nn.Conv
+    conv: Callable = Conv
     dense: Callable = nn.Dense
     norm: Callable = BatchNorm
     first_bias: bool = True  # of the first convolution of each block
@@ -87,7 +87,7 @@ class Stem(nn.Module):
     """A plain 3x3 convolution of the images: the other way to begin."""
 
     features: int
-    conv: Callable = nn.Conv
+    conv: Callable = Conv
     dtype: Dtype = jnp.float32
 
     @nn.compact
@@ -198,7 +198,7 @@ class BottleneckGenerator(nn.Module):
                 h = block(features, "up")(h, train=train)
             for _ in range(depth):
                 h = block(features)(h, train=train)
-        h = nn.Conv(self.shape[-1], (1, 1), kernel_init=glorot, dtype=self.dtype)(h)
+        h = Conv(self.shape[-1], (1, 1), kernel_init=glorot, dtype=self.dtype)(h)
         return jnp.tanh(h.astype(jnp.float32) / 5.0)
 
 

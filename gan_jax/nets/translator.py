@@ -46,12 +46,12 @@ class ResNet(nn.Module):
     @nn.compact
     def __call__(self, x, *, train: bool):
         settings = {"kernel_init": weights, "dtype": self.dtype}
-        conv = partial(nn.Conv, padding="VALID", **settings)
+        conv = partial(Conv, padding="VALID", **settings)
         norm = partial(InstanceNorm(self.dtype), train=train)
         h = conv(self.width, (7, 7))(reflected(x.astype(self.dtype), 3))
         h = nn.relu(norm(h))
         for level in (1, 2):
-            down = nn.Conv(self.width * 2**level, (3, 3), (2, 2), padding=((1, 1), (1, 1)), **settings)
+            down = Conv(self.width * 2**level, (3, 3), (2, 2), padding=((1, 1), (1, 1)), **settings)
             h = nn.relu(norm(down(h)))
         for _ in range(self.blocks):
             inner = nn.relu(norm(conv(h.shape[-1], (3, 3))(reflected(h, 1))))
@@ -59,8 +59,7 @@ class ResNet(nn.Module):
         for level in (1, 0):
             up = ConvTranspose(self.width * 2**level, (3, 3), (2, 2), padding=((1, 2), (1, 2)), **settings)
             h = nn.relu(norm(up(h)))
-        head = Conv(self.channels, (7, 7), padding="VALID", **settings)  # flax's is slow where features are so few
-        return jnp.tanh(head(reflected(h, 3)).astype(jnp.float32))
+        return jnp.tanh(conv(self.channels, (7, 7))(reflected(h, 3)).astype(jnp.float32))
 
 
 class Both(nn.Module):

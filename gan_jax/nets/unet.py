@@ -10,7 +10,7 @@ from flax import linen as nn
 from flax.typing import Dtype
 
 from gan_jax.errors import InputError
-from gan_jax.layers.conv import ConvTranspose
+from gan_jax.layers.conv import Conv, ConvTranspose
 from gan_jax.nets.patchgan import SLOPE, BatchNorm, weights
 
 SKIPS: dict[str, Callable] = {  # what a decoder's layer goes on with, from what it made and the encoder's of that size
@@ -60,7 +60,7 @@ class UNet(nn.Module):
     @nn.compact
     def __call__(self, x, *, train: bool):
         settings = {"kernel_size": (4, 4), "strides": (2, 2), "kernel_init": weights, "dtype": self.dtype}
-        down = partial(nn.Conv, padding=((1, 1), (1, 1)), use_bias=self.norm.bias, **settings)
+        down = partial(Conv, padding=((1, 1), (1, 1)), use_bias=self.norm.bias, **settings)
         up = partial(ConvTranspose, padding="SAME", **settings)
         h, met = x.astype(self.dtype), []
         for level in range(self.levels):

@@ -19,6 +19,7 @@ from jax.lax import Precision
 from jaxtyping import Array, Float, Num
 
 from gan_jax.errors import InputError, choose
+from gan_jax.layers.conv import Conv
 from gan_jax.nets import weights
 from gan_jax.nets.inception import tf1_bilinear
 
@@ -60,7 +61,7 @@ class VGG(nn.Module):
         for name in names[: 1 + max(map(names.index, self.taps))]:
             if name.startswith("conv"):
                 width = self.widths[int(name[4]) - 1]
-                x = nn.Conv(width, (3, 3), padding=1, precision=self.precision, name=name)(x)
+                x = Conv(width, (3, 3), padding=1, precision=self.precision, name=name)(x)
             elif name.startswith("relu"):
                 x = nn.relu(x)
             elif name.startswith("pool"):
