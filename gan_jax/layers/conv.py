@@ -34,7 +34,9 @@ NARROW = 16  # below this many features, as of images, one matrix product is fas
 
 
 def paddings(kernel: tuple[int, int], strides: tuple[int, int], padding: Padding) -> list[tuple[int, int]]:
-    """(before, after) for each side, as `lax.conv_transpose` understands "SAME" and "VALID"."""
+    """(before, after) for each side, as `lax.conv_transpose` understands "SAME" and "VALID"; an integer is both."""
+    if isinstance(padding, int):
+        return [(padding, padding)] * 2
     if not isinstance(padding, str):
         return [tuple(pair) for pair in padding]
     made = []
@@ -64,14 +66,13 @@ def conv(
     padding: Padding = "SAME",
     precision: PrecisionLike = None,
 ) -> Float[Array, "batch h w features"]:
-    """Equal to `lax.conv_general_dilated(x, kernel, strides, padding)`; an integer pads every side by as much.
+    """Equal to `lax.conv_general_dilated(x, kernel, strides, padding)`.
 
     precision: of products on accelerators; CPUs have but one.
     """
     taps, size = kernel.shape[:2], x.shape[1:3]
-    if isinstance(padding, int):
-        padding = ((padding, padding),) * 2
-    pairs = lax.padtype_to_pads(size, taps, strides, padding) if isinstance(padding, str) else padding
+    same_or_valid = isinstance(padding, str)
+    pairs = lax.padtype_to_pads(size, taps, strides, padding) if same_or_valid else paddings(taps, strides, padding)
     if jax.default_backend() != "cpu":
         return lax.conv_general_dilated(x, kernel, strides, pairs, dimension_numbers=LAYOUT, precision=precision)
     return _down(x, kernel, Form(tuple(strides), tuple(map(tuple, pairs)), size, taps))

@@ -12,17 +12,19 @@ from jax import lax
 
 from gan_jax.layers.conv import NARROW, Conv, ConvTranspose, conv, conv_transpose
 
-PADDINGS = ["SAME", "VALID", ((2, 3), (2, 3)), ((1, 2), (1, 2)), ((2, 2), (1, 3))]
+PADDINGS = ["SAME", "VALID", 1, ((2, 3), (2, 3)), ((1, 2), (1, 2)), ((2, 2), (1, 3))]
 CASES = [*itertools.product([4, 5], [2], PADDINGS), (3, 2, "SAME"), (3, 2, ((1, 2), (1, 2)))]
 CASES += [(3, 1, "SAME"), (4, 1, "VALID"), (5, 1, ((2, 2), (1, 3))), (1, 2, "SAME"), (3, 4, "SAME"), (4, 4, "VALID")]
 CASES += [((3, 4), 3, "SAME"), ((3, 4), 2, ((2, 2), (1, 3)))]
 
 
 def reference(x, kernel, strides, padding):
+    padding = ((padding, padding),) * 2 if isinstance(padding, int) else padding
     return lax.conv_transpose(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
 def strided(x, kernel, strides, padding):
+    padding = ((padding, padding),) * 2 if isinstance(padding, int) else padding
     return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
 
 
@@ -53,6 +55,14 @@ def test_values_of_a_strided_convolution(k, stride, padding):
         made, expected = of_both((conv, strided), x, kernel, (stride, stride), padding)
         assert made.shape == expected.shape
         np.testing.assert_allclose(made, expected, atol=1e-4)
+
+
+@pytest.mark.parametrize("forms", [(conv_transpose, reference), (conv, strided)], ids=["transposed", "strided"])
+@pytest.mark.parametrize("padding", PADDINGS)
+def test_elsewhere_they_are_the_compilers(padding, forms, monkeypatch):
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    made, expected = of_both(forms, *inputs(4), (2, 2), padding)
+    np.testing.assert_array_equal(made, expected)
 
 
 @pytest.mark.parametrize("forms", [(conv_transpose, reference), (conv, strided)], ids=["transposed", "strided"])
