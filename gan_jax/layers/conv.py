@@ -8,8 +8,8 @@ to the kernel (`_kernel`). Each is linear in its two arguments, and its gradient
 So three rules of differentiation give gradients of every order, and only values have to be fast. The compiler's own
 gradients are not, on CPUs (JAX 0.10; `benchmarks/convolutions.py` measures what is here beside them):
 
-* inside a loop it takes sixty times as long for any convolution whose axes are not in the order of `LAYOUT`, as those
-  of its gradients are not: here the operands are transposed instead;
+* inside a loop any convolution whose axes are not in the order of `LAYOUT` takes twenty to eighty times as long, and
+  those of its gradients are not: here the operands are transposed instead;
 * of a convolution over a dilated input, the gradient by the kernel takes up to thirty times as long, and a gradient
   penalty takes exactly that of a strided convolution; so does a convolution to more pixels than it reads.
 

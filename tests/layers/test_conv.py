@@ -87,7 +87,7 @@ def test_gradients_of_first_and_second_order(k, padding, wide, forms):
 
 @pytest.mark.parametrize(("form", "k", "stride"), [(conv, 3, 1), (conv, 4, 2), (conv_transpose, 4, 2), (conv, 1, 1)])
 def test_gradients_in_a_loop_are_fast(form, k, stride):
-    """There the compiler puts no axes in order, and convolutions of any other order take sixty times as long."""
+    """There the compiler puts no axes in order, and those of any other order take twenty times as long or more."""
     x, kernel = inputs(k, channels=NARROW, features=NARROW)
 
     def slope(kernel):
