@@ -7,8 +7,8 @@
 
 The convolutional conditional GAN is experiments/dcgan.py:mnist_conditional.
 
-Expect samples of the class that was asked for; on MNIST the paper reports a Parzen-window log-likelihood of 132 +- 1.8
-nats (table 1).
+Expect samples of the class that was asked for, on MNIST 98 to 99 % of them in the eyes of a classifier
+(`benchmarks/recognised.py`); the paper reports a Parzen-window log-likelihood of 132 +- 1.8 nats there (table 1).
 """
 
 from gan_jax import config as base
