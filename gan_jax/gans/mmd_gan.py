@@ -234,15 +234,17 @@ class MMDGAN(GMMN):
         return State(step=made.step, g=made.g, d=d.replace(params=self.project(d.params)), average=made.average)
 
     def train_step(self, state: State, batch: Batch, rng: Key) -> tuple[State, Metrics]:
-        d_rng, g_rng, more_rng = jax.random.split(rng, 3)
-        move = partial(self.critic_move, state.g)
+        d_rng, g_rng = jax.random.split(rng)
+        moves, move = self.critic_moves(state.step), partial(self.critic_move, state.g)
+        last = contract.last_round(self.rounds, batch)
 
         def again(i, carry):
-            return move(carry[0], nth_round(self.rounds, batch, i), jax.random.fold_in(more_rng, i))
+            d, seen = move(carry[0], nth_round(self.rounds, batch, i), jax.random.fold_in(d_rng, i))
+            return d, jax.tree.map(jnp.add, carry[1], seen)
 
-        carry = contract.play(self.rounds, move, state.d, batch, d_rng)
-        d, seen = jax.lax.fori_loop(self.rounds, self.critic_moves(state.step), again, carry)
-        last = contract.last_round(self.rounds, batch)
+        nothing = {name: jnp.zeros(()) for name in jax.eval_shape(move, state.d, last, d_rng)[1]}
+        d, total = jax.lax.fori_loop(0, moves, again, (state.d, nothing))
+        seen = jax.tree.map(lambda metric: metric / moves.astype(jnp.float32), total)
         g, made = self.generator_move(state.g, partial(self.look, d), last, g_rng)
         average = ema(state.average, g, self.decay)
         return state.replace(step=state.step + 1, g=g, d=d, average=average), seen | made

@@ -60,8 +60,7 @@ def fused_down(x: Images, kernel: Kernel) -> Resampled:
 
 
 def pairs(x: Images, kernel: Kernel) -> Resampled:
-    """The convolution of every pixel with those after it; as large as its input, which is what compilers are good at
-    (`layers/conv.py`)."""
+    """The convolution of every pixel with those after it, as large as its input."""
     return conv(x, kernel, padding=((0, 1), (0, 1)))
 
 

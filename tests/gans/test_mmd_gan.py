@@ -195,15 +195,16 @@ def test_a_long_step_is_many_moves_of_the_critic(played):
     made = dataclasses.replace(made, critic_moves=lambda step: jnp.int32(7), terms=())
     rng = jax.random.key(3)
     after, metrics = jax.jit(made.train_step)(state, batch, rng)
-    d_rng, _, more_rng = jax.random.split(rng, 3)
-    keys = [*jax.random.split(d_rng, 2), *(jax.random.fold_in(more_rng, i) for i in range(2, 7))]
-    move, d = jax.jit(made.critic_move), state.d
-    for i, key in enumerate(keys):
-        d, line = move(state.g, d, jax.tree.map(lambda leaf, i=i: leaf[i % 2], batch), key)
+    d_rng, _ = jax.random.split(rng)
+    move, d, paid = jax.jit(made.critic_move), state.d, []
+    for i in range(7):
+        minibatch = jax.tree.map(lambda leaf, i=i: leaf[i % 2], batch)
+        d, line = move(state.g, d, minibatch, jax.random.fold_in(d_rng, i))
+        paid.append(float(line["loss/d"]))
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, atol=2e-4), after.d.params["encoder"], d.params["encoder"]
     )
-    assert float(metrics["loss/d"]) == pytest.approx(float(line["loss/d"]), rel=1e-2, abs=1e-4)
+    assert float(metrics["loss/d"]) == pytest.approx(np.mean(paid), rel=1e-2, abs=1e-4)
 
 
 def test_the_generator_descends_the_discrepancy(played):
